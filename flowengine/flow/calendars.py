@@ -1,0 +1,109 @@
+"""Opening hours: is a calendar open now, on a date, and when does it open next.
+
+The most special rule wins: a date under `open`, a date under `closed`, a public holiday, a single
+weekday, a range of weekdays. An interval may end after midnight; its hours belong to the day on
+which it begins. Wall-clock hours are read in the calendar's time zone, so daylight saving moves
+them as it moves the clocks on the wall.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from datetime import UTC, date, datetime, timedelta
+from functools import cache, lru_cache
+from zoneinfo import ZoneInfo
+
+from flowengine.flow.calendar_model import Calendar, days_of
+
+Interval = tuple[int, int]
+"""Minutes since midnight: from, to; to is above 1440 when the interval ends the day after."""
+
+_day_minutes = 24 * 60
+horizon_days = 400
+"""How far ahead `next_open` looks: more than a year of holidays."""
+
+
+def is_open(calendar: Calendar, now: datetime, timezone: str) -> bool:
+    """Whether it is open at `now` (aware). `timezone` serves a calendar without its own."""
+    local = now.astimezone(_zone(calendar, timezone))
+    # Times of day are compared on the wall, so that 02:00-05:00 means what the clock shows.
+    minute = local.hour * 60 + local.minute
+    today, yesterday = local.date(), local.date() - timedelta(days=1)
+    if any(start <= minute < end for start, end in hours(calendar, today)):
+        return True
+    return any(minute < end - _day_minutes for _, end in hours(calendar, yesterday))
+
+
+def is_open_on(calendar: Calendar, day: date) -> bool:
+    """Whether it opens at all on that date."""
+    return bool(hours(calendar, day))
+
+
+def next_open(calendar: Calendar, now: datetime, timezone: str) -> datetime | None:
+    """When it opens next (aware, UTC): `now` itself when open; None when never in a year."""
+    if is_open(calendar, now, timezone):
+        return now
+    zone = _zone(calendar, timezone)
+    today = now.astimezone(zone).date()
+    for offset in range(horizon_days):
+        day = today + timedelta(days=offset)
+        starts = [_instant(day, start, zone) for start, _ in hours(calendar, day)]
+        later = [start for start in starts if start > now]
+        if later:
+            return min(later)
+    return None
+
+
+def hours(calendar: Calendar, day: date) -> tuple[Interval, ...]:
+    """The intervals that begin on a date, by the most special rule."""
+    iso = day.isoformat()
+    if iso in calendar.open:
+        return _intervals(calendar.open[iso])
+    if iso in calendar.closed or is_holiday(calendar, day):
+        return ()
+    weekday = day.weekday()
+    ranges = [(days_of(key), key) for key in calendar.weekly]
+    fitting = sorted((len(days), key) for days, key in ranges if weekday in days)
+    return _intervals(calendar.weekly[fitting[0][1]]) if fitting else ()
+
+
+def is_holiday(calendar: Calendar, day: date) -> bool:
+    """Whether the date is a public holiday where the calendar keeps them."""
+    return calendar.holidays is not None and day in _holidays(calendar.holidays, day.year)
+
+
+def knows_region(region: str) -> bool:
+    """Whether public holidays of a region (`"FR"`, `"US-CA"`) are known."""
+    try:
+        _holidays(region, 2026)
+    except (NotImplementedError, KeyError):
+        return False
+    return True
+
+
+@lru_cache(maxsize=256)
+def _holidays(region: str, year: int) -> Container[date]:
+    # Loaded on first use: importing the package costs more than most flows ever need.
+    import holidays
+
+    country, _, part = region.partition("-")
+    return frozenset(holidays.country_holidays(country, subdiv=part or None, years=year))
+
+
+@cache
+def _intervals(written: tuple[str, ...]) -> tuple[Interval, ...]:
+    intervals = []
+    for text in written:
+        start, end = (int(part[:2]) * 60 + int(part[3:]) for part in text.split("-"))
+        intervals.append((start, end if end > start else end + _day_minutes))
+    return tuple(sorted(intervals))
+
+
+def _zone(calendar: Calendar, timezone: str) -> ZoneInfo:
+    return ZoneInfo(calendar.timezone or timezone)
+
+
+def _instant(day: date, minute: int, zone: ZoneInfo) -> datetime:
+    wall = datetime(day.year, day.month, day.day, minute // 60, minute % 60, tzinfo=zone)
+    # Through UTC and back: a wall time that daylight saving skips becomes the moment after it.
+    return wall.astimezone(UTC)

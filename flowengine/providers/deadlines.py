@@ -1,0 +1,25 @@
+"""The named waits of supervision and their limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """Limits in ms. After the first failure everything else has `recovery_ms`.
+
+    So the caller hears something, if only an apology, within three seconds of a failure.
+    """
+
+    llm_first_token_ms: int = 4000
+    llm_between_tokens_ms: int = 4000
+    tts_open_ms: int = 2000
+    tts_first_audio_ms: int = 3000
+    tts_between_audio_ms: int = 3000
+    stt_open_ms: int = 2000
+    recovery_ms: int = 2500
+    replay_ms: int = 10_000
+    """How much audio is kept for a recogniser that comes back."""
+    replay_speed: float = 1.25
+    """Audio may be replayed this much faster than it was spoken (Deepgram's limit)."""

@@ -1,0 +1,80 @@
+"""What went wrong at a vendor, in the engine's own words.
+
+Adapters turn HTTP statuses, socket closes and vendors' error objects into `ProviderError` with
+these; supervision decides on `code` and `retryable` alone.
+"""
+
+from __future__ import annotations
+
+from flowengine.errors import ProviderError
+
+RETRYABLE = frozenset(
+    {"overloaded", "connect", "deadline", "stalled", "dropped", "protocol", "unavailable"}
+)
+"""Codes after which the same provider may be asked again at once."""
+
+_FIXES = {
+    "auth": "Check the API key and that it may use this model or voice.",
+    "quota": "The account's credit or quota is used up; raise it.",
+    "rate_limit": "The account's limit is reached; raise it or name a fallback provider.",
+    "bad_request": "Check model, voice and options of this provider in the flow.",
+    "connect": "Check the base URL and the network to the provider.",
+}
+
+_BY_STATUS = {
+    400: "bad_request",
+    401: "auth",
+    402: "quota",
+    403: "auth",
+    404: "bad_request",
+    405: "bad_request",
+    408: "unavailable",
+    409: "unavailable",
+    413: "bad_request",
+    422: "bad_request",
+    429: "rate_limit",
+    503: "overloaded",
+    529: "overloaded",
+}
+
+_BY_WORD = (
+    ("insufficient_quota", "quota"),
+    ("quota_exceeded", "quota"),
+    ("billing", "quota"),
+    ("rate_limit", "rate_limit"),
+    ("too_many", "rate_limit"),
+    ("max_active", "rate_limit"),
+    ("overloaded", "overloaded"),
+    ("system_busy", "overloaded"),
+    ("invalid_api_key", "auth"),
+    ("authentication", "auth"),
+    ("permission", "auth"),
+    ("invalid_request", "bad_request"),
+    ("voice_not_found", "bad_request"),
+    ("model_not_found", "bad_request"),
+)
+
+
+def fault(code: str, what: str, provider: str) -> ProviderError:
+    """Make a ProviderError; `what` never holds what a caller or the agent said."""
+    return ProviderError(
+        code, what, where=provider, fix=_FIXES.get(code, ""), retryable=code in RETRYABLE
+    )
+
+
+def of_status(status: int, provider: str, word: str = "") -> ProviderError:
+    """The error of an HTTP status; `word` is the vendor's own error code or type."""
+    code = _of_word(word) if status < 500 else ""
+    if not code:
+        code = _BY_STATUS.get(status, "unavailable" if status >= 500 else "bad_request")
+    return fault(code, f"answered HTTP {status}", provider)
+
+
+def of_word(word: str, provider: str) -> ProviderError:
+    """The error of a vendor's own error code or type, met inside a stream."""
+    return fault(_of_word(word) or "unavailable", "reported an error inside the stream", provider)
+
+
+def _of_word(word: str) -> str:
+    lowered = word.lower()
+    return next((code for part, code in _BY_WORD if part in lowered), "")

@@ -1,0 +1,289 @@
+"""Supervision of speech to text: opening in time, reconnecting, replaying what was not heard.
+
+Audio stays in a bounded ring until the recogniser has made its words final. When a recogniser
+breaks, the same is opened again, then the fallbacks; the ring goes to the new one at 1.25 times
+the speed of speech at most, with the live audio behind it. Only when nothing can be had within
+the time of recovery does the actor hear `HearingFailed`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
+
+from flowengine.errors import ProviderError
+from flowengine.events import EndpointReached, HearingFailed, Json, SegmentHeard, Usage
+from flowengine.ports import BYTES_PER_MS, Stt, SttEvent, SttHints, SttRequest, SttSession
+from flowengine.providers.deadlines import Deadlines
+from flowengine.providers.faults import RETRYABLE, fault
+from flowengine.providers.recovery import Recovery, Warm
+
+_REPLAY_STEP_MS = 40
+_BACKOFF_S = 0.1
+
+
+@runtime_checkable
+class Settles(Protocol):
+    """A session that tells how much of what it was fed is final."""
+
+    @property
+    def settled_bytes(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SttChoice:
+    """A recogniser to use; an empty `model` (and options of None) is the request's own."""
+
+    stt: Stt
+    model: str = ""
+    options: Mapping[str, Json] | None = None
+
+    def request(self, asked: SttRequest) -> SttRequest:
+        options = asked.options if self.options is None else self.options
+        return replace(asked, model=self.model or asked.model, options=options)
+
+
+class SupervisedStt:
+    """An `Stt` made of one or more, in order of preference."""
+
+    def __init__(self, choices: Sequence[SttChoice], deadlines: Deadlines | None = None) -> None:
+        self._choices = tuple(choices)
+        self._deadlines = deadlines or Deadlines()
+        self.name = self._choices[0].stt.name
+        self.counts: Counter[str] = Counter()
+        """Failures as `provider.code`, and `provider.recovered`."""
+
+    async def warm(self) -> None:
+        """Get every recogniser ready."""
+        for choice in self._choices:
+            if isinstance(choice.stt, Warm):
+                await choice.stt.warm()
+
+    async def open(
+        self, request: SttRequest, hear: Callable[[SttEvent], None]
+    ) -> SupervisedHearing:
+        hearing = SupervisedHearing(self._choices, request, hear, self._deadlines, self.counts)
+        await hearing.begin()
+        return hearing
+
+
+class SupervisedHearing:
+    """One call's recogniser, which may be several one after the other."""
+
+    def __init__(
+        self,
+        choices: Sequence[SttChoice],
+        request: SttRequest,
+        hear: Callable[[SttEvent], None],
+        deadlines: Deadlines,
+        counts: Counter[str],
+    ) -> None:
+        self._choices = choices
+        self._request = request
+        self._hear = hear
+        self._deadlines = deadlines
+        self._counts = counts
+        self._session: SttSession | None = None
+        self._opened: SttSession | None = None
+        """A new session that has not caught up with the live audio yet."""
+        self._settles: Settles | None = None
+        self._place = 0
+        self._life = 0
+        self._ring = bytearray()
+        self._ring_start = 0
+        """Where in the audio of the call the ring begins."""
+        self._base = 0
+        """Where in the audio of the call the session's own audio begins."""
+        self._fed = 0
+        """Up to where in the audio of the call the session was fed."""
+        self._settled = 0
+        self._hints = SttHints()
+        self._finalize_due = False
+        self._repair: asyncio.Task[None] | None = None
+        self._opened_at = 0.0
+        self._mend_until: float | None = None
+        self._pause_s = 0.0
+        self._spent: list[asyncio.Task[Usage | None]] = []
+        self._lost = False
+
+    async def begin(self) -> None:
+        """Open the first session; raises ProviderError when none can be had."""
+        await self._open()
+
+    def feed(self, audio: bytes) -> None:
+        if self._lost:
+            return
+        self._ring += audio
+        if self._session is not None:
+            self._session.feed(audio)
+            self._fed += len(audio)
+        if len(self._ring) > 2 * self._keep_bytes or self._session is None:
+            self._trim()
+
+    def hint(self, hints: SttHints) -> None:
+        self._hints = hints
+        if self._session is not None:
+            self._session.hint(hints)
+
+    def finalize(self) -> None:
+        if self._session is not None:
+            self._session.finalize()
+        else:
+            self._finalize_due = True
+
+    async def close(self) -> Usage | None:
+        self._life += 1
+        self._lost = True
+        if self._repair is not None:
+            self._repair.cancel()
+            await asyncio.gather(self._repair, return_exceptions=True)
+        self._spend_all()
+        usages = [usage for usage in await asyncio.gather(*self._spent) if usage is not None]
+        self._spent.clear()
+        if not usages:
+            return None
+        return replace(
+            usages[-1],
+            amount_in=sum(usage.amount_in for usage in usages),
+            estimated=any(usage.estimated for usage in usages),
+        )
+
+    @property
+    def _keep_bytes(self) -> int:
+        return self._deadlines.replay_ms * BYTES_PER_MS
+
+    def _heard(self, life: int, event: SttEvent) -> None:
+        if life != self._life:
+            return
+        if isinstance(event, HearingFailed):
+            self._broke(event.code)
+            return
+        if self._settles is None and isinstance(event, (SegmentHeard, EndpointReached)):
+            self._settled = self._fed
+        self._mend_until = None
+        self._hear(event)
+
+    def _broke(self, code: str) -> None:
+        self._life += 1
+        self._counts[f"{self._choices[self._place].stt.name}.{code}"] += 1
+        self._note_settled()
+        self._spend_all()
+        self._trim()
+        now, recovery_s = asyncio.get_running_loop().time(), self._deadlines.recovery_ms / 1000
+        if self._mend_until is None or now - self._opened_at > recovery_s:
+            self._mend_until, self._pause_s = now + recovery_s, 0.0
+        self._repair = asyncio.create_task(self._mend(code))
+
+    async def _mend(self, code: str) -> None:
+        """Open again within the time of recovery, with growing pauses between rounds.
+
+        A session that breaks again before it heard anything does not buy more time.
+        """
+        loop = asyncio.get_running_loop()
+        until = self._mend_until or loop.time()
+        hopeless = {self._place} if code not in RETRYABLE else set[int]()
+        while loop.time() + self._pause_s < until and len(hopeless) < len(self._choices):
+            await asyncio.sleep(self._pause_s)
+            self._pause_s = min(1.0, self._pause_s * 2 or _BACKOFF_S)
+            for nth in range(len(self._choices)):
+                place = (self._place + nth) % len(self._choices)
+                left = until - loop.time()
+                if place in hopeless or left <= 0:
+                    continue
+                try:
+                    await self._open_one(place, min(left, self._deadlines.stt_open_ms / 1000))
+                except ProviderError as error:
+                    self._count(error)
+                    code = error.code
+                    if not error.retryable:
+                        hopeless.add(place)
+                    continue
+                self._counts[f"{self._choices[place].stt.name}.recovered"] += 1
+                await self._replay()
+                return
+        self._lost = True
+        self._ring.clear()
+        self._hear(HearingFailed(code))
+
+    async def _open(self) -> None:
+        recovery = Recovery(
+            len(self._choices), self._deadlines.stt_open_ms, self._deadlines.recovery_ms
+        )
+        last: ProviderError | None = None
+        while (attempt := recovery.next()) is not None:
+            try:
+                await self._open_one(*attempt)
+            except ProviderError as error:
+                self._count(error)
+                recovery.failed(attempt[0], error)
+                last = error
+                continue
+            self._session, self._opened = self._opened, None
+            return
+        raise last or fault("unavailable", "could not be asked", self._choices[0].stt.name)
+
+    async def _open_one(self, place: int, limit_s: float) -> None:
+        """Open a session into `_opened`; live audio goes to it once it caught up."""
+        choice = self._choices[place]
+        self._life += 1
+        life = self._life
+        try:
+            async with asyncio.timeout(limit_s):
+                session = await choice.stt.open(
+                    choice.request(self._request), lambda event: self._heard(life, event)
+                )
+        except TimeoutError as error:
+            raise fault("deadline", "did not open in time", choice.stt.name) from error
+        self._place = place
+        self._opened = session
+        self._opened_at = asyncio.get_running_loop().time()
+        self._settles = session if isinstance(session, Settles) else None
+        self._base = self._fed = self._ring_start
+        session.hint(self._hints)
+
+    async def _replay(self) -> None:
+        """Feed the ring, no faster than allowed, until the live audio is reached."""
+        session, life = self._opened, self._life
+        loop = asyncio.get_running_loop()
+        step = _REPLAY_STEP_MS * BYTES_PER_MS
+        due = loop.time()
+        while session is not None and life == self._life:
+            place = self._fed - self._ring_start
+            piece = bytes(self._ring[place : place + step])
+            if piece:
+                session.feed(piece)
+                self._fed += len(piece)
+            if len(piece) < step:
+                self._session, self._opened = session, None
+                if self._finalize_due:
+                    self._finalize_due = False
+                    session.finalize()
+                return
+            due += _REPLAY_STEP_MS / 1000 / self._deadlines.replay_speed
+            await asyncio.sleep(max(0.0, due - loop.time()))
+
+    def _note_settled(self) -> None:
+        if self._settles is not None:
+            self._settled = max(self._settled, self._base + self._settles.settled_bytes)
+
+    def _trim(self) -> None:
+        """Forget what is final, and of the rest what is older than may be replayed."""
+        self._note_settled()
+        end = self._ring_start + len(self._ring)
+        keep_from = max(self._settled, end - self._keep_bytes, self._ring_start)
+        if self._session is None and self._opened is not None:
+            keep_from = min(keep_from, self._fed)
+        del self._ring[: keep_from - self._ring_start]
+        self._ring_start = keep_from
+
+    def _spend_all(self) -> None:
+        for session in (self._session, self._opened):
+            if session is not None:
+                self._spent.append(asyncio.create_task(session.close()))
+        self._session = self._opened = None
+
+    def _count(self, error: ProviderError) -> None:
+        self._counts[f"{error.where}.{error.code}"] += 1

@@ -1,0 +1,131 @@
+"""The conversation as the caller heard it: what the LLM sees, and what a quote is looked up in.
+
+Pure data. It holds heard words only; tool calls and their results stand where they happened.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from flowengine.events import Json
+from flowengine.ports import LlmMessage, LlmToolUse
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One contribution: a caller's turn, what was heard of ours, a tool call or its result."""
+
+    by: Literal["caller", "bot", "tool_use", "tool_result"]
+    text: str
+    node_entry: int
+    """The count of node entries of the call when it was said."""
+    tool: str = ""
+    tool_id: str = ""
+    turn: int = 0
+
+
+def _plain_words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.casefold())
+
+
+class Conversation:
+    """What was said in a call, oldest first."""
+
+    def __init__(self, entries: tuple[Entry, ...] = ()) -> None:
+        self._entries = list(entries)
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        return tuple(self._entries)
+
+    def add(self, entry: Entry) -> None:
+        if entry.text or entry.by in ("tool_use", "tool_result"):
+            self._entries.append(entry)
+
+    def holds_quote(self, quote: str, since_entry: int) -> bool:
+        """Whether the caller said this, in the node or in the turn that led into it.
+
+        A quote is a run of two words or more, or a whole utterance; case and punctuation do not
+        count.
+        """
+        wanted = _plain_words(quote)
+        if not wanted:
+            return False
+        turns = [entry for entry in self._entries if entry.by == "caller"]
+        recent = [entry for entry in turns if entry.node_entry >= since_entry]
+        earlier = [entry for entry in turns if entry.node_entry < since_entry]
+        for entry in [*earlier[-1:], *recent]:
+            said = _plain_words(entry.text)
+            if said == wanted:
+                return True
+            if len(wanted) >= 2 and any(
+                said[start : start + len(wanted)] == wanted for start in range(len(said))
+            ):
+                return True
+        return False
+
+    def messages(self, memory: str | int, since_entry: int) -> tuple[LlmMessage, ...]:
+        """The messages for the LLM: `all`, `none` (this node's only) or the last n."""
+        entries = self._entries
+        if memory == "none":
+            entries = [entry for entry in entries if entry.node_entry >= since_entry]
+        elif isinstance(memory, int):
+            entries = entries[-memory:]
+        while entries and entries[0].by == "tool_result":
+            entries = entries[1:]
+        return _answered(tuple(_message(entry) for entry in entries))
+
+    def transcript(self) -> str:
+        """The whole conversation as lines, for extraction."""
+        names = {"caller": "Caller", "bot": "Agent"}
+        return "\n".join(
+            f"{names[entry.by]}: {entry.text}" for entry in self._entries if entry.by in names
+        )
+
+    def to_json(self) -> list[dict[str, Json]]:
+        return [asdict(entry) for entry in self._entries]
+
+    @classmethod
+    def from_json(cls, document: list[Mapping[str, Json]]) -> Conversation:
+        return cls(tuple(Entry(**entry) for entry in document))
+
+
+def tool_result_text(body: Json) -> str:
+    """A tool's result as the LLM reads it, bounded."""
+    return json.dumps(body, ensure_ascii=False, default=str)[:8000]
+
+
+def _message(entry: Entry) -> LlmMessage:
+    if entry.by == "caller":
+        return LlmMessage("user", entry.text)
+    if entry.by == "tool_use":
+        return LlmMessage(
+            "assistant", "", tool_uses=(LlmToolUse(entry.tool_id, entry.tool, entry.text),)
+        )
+    if entry.by == "tool_result":
+        return LlmMessage("tool", entry.text, tool_use_id=entry.tool_id)
+    return LlmMessage("assistant", entry.text)
+
+
+def _answered(messages: tuple[LlmMessage, ...]) -> tuple[LlmMessage, ...]:
+    """Order messages as vendors demand: a tool call is followed by its result at once.
+
+    A call whose result is not there yet (it runs, or the cut fell between) is left out, and so is
+    a result without its call.
+    """
+    results = {item.tool_use_id: item for item in messages if item.role == "tool"}
+    ordered: list[LlmMessage] = []
+    for message in messages:
+        if message.role == "tool":
+            continue
+        if not message.tool_uses:
+            ordered.append(message)
+            continue
+        answer = results.get(message.tool_uses[0].id)
+        if answer is not None:
+            ordered += [message, answer]
+    return tuple(ordered)

@@ -1,0 +1,311 @@
+"""What the bot says: utterances, their pieces, and how much of them was heard.
+
+Pure part of the actor. An utterance is one `generation`; several may stand in the queue, the line
+plays them in order. It ends once: played to the end (by the line's marks), cut, or failed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from flowengine.events import (
+    AudioSent,
+    BargeIn,
+    FaultMet,
+    MarkReached,
+    SpeakingFailed,
+    UtteranceSpoken,
+)
+from flowengine.flow.parts import AudioFile, Part, Pause, Words
+from flowengine.runtime.context import Context
+from flowengine.runtime.conversation import Entry
+from flowengine.runtime.effects import (
+    CutSpeech,
+    DropClauses,
+    PauseSpeech,
+    Piece,
+    ResumeSpeech,
+    Speak,
+)
+from flowengine.runtime.playout import Playout, Position
+from flowengine.runtime.turns import Floor
+
+LAST_MARK_MS = 2000
+SPEECH_MS = 8000
+"""Backstop behind the providers' own deadlines: audio that is owed and does not come."""
+APOLOGY = "@apology"
+"""The recording that the engine carries, for when no voice can be had."""
+
+
+@dataclass(slots=True)
+class _Spoken:
+    """An utterance in the queue."""
+
+    generation: int
+    node: str
+    node_entry: int
+    interruptible: bool
+    asked_ms: int
+    turn_over_ms: int | None
+    pieces: int = 0
+    stages: dict[str, int] = field(default_factory=dict)
+    response_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An utterance is over."""
+
+    generation: int
+    heard: str
+    cut: bool
+    failed: str = ""
+
+
+class Speaking:
+    """The bot's voice in one call. Its waits are `speech` and `last_mark`."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._playout = Playout()
+        self._queue: dict[int, _Spoken] = {}
+        self._paused_at: Position | None = None
+        self.unanswered: Literal["", "turn", "key"] = ""
+        """What the caller did last, until an utterance answers it."""
+        self._acted_ms = 0
+        self._stages: dict[str, int] = {}
+
+    # --- saying ---
+
+    def open(self, *, interruptible: bool) -> int:
+        """Begin an utterance behind those in the queue."""
+        context = self._context
+        generation = context.next_generation()
+        self._playout.open(generation)
+        self._queue[generation] = _Spoken(
+            generation,
+            context.frame.node,
+            context.node_entry,
+            interruptible,
+            context.now_ms,
+            self._acted_ms if self.unanswered == "turn" else None,
+            stages=self._stages,
+        )
+        self.unanswered, self._stages = "", {}
+        return generation
+
+    def answer_next(self, act: Literal["", "turn", "key"], stages: dict[str, int]) -> None:
+        """The caller did something, now: the next utterance answers it."""
+        self.unanswered = act
+        self._acted_ms = self._context.now_ms
+        self._stages = dict(stages)
+
+    def note_stage(self, stage: str, ms: int) -> None:
+        """How long a part of the answer took."""
+        self._stages[stage] = ms
+
+    def add(self, generation: int, *pieces: Piece, last: bool = False) -> None:
+        """Say more of an utterance; pieces get their clause numbers here."""
+        spoken = self._queue.get(generation)
+        if spoken is None:
+            return
+        numbered = []
+        for piece in pieces:
+            text = piece.text if piece.kind == "words" else ""
+            self._playout.add_clause(generation, spoken.pieces, text)
+            numbered.append(Piece(spoken.pieces, piece.kind, piece.text, piece.static, piece.ms))
+            spoken.pieces += 1
+        if last:
+            self._playout.end(generation)
+        context = self._context
+        context.do(Speak(generation, tuple(numbered), last, context.tts, context.spoken_language))
+        self._watch()
+
+    def say(self, parts: tuple[Part, ...], *, interruptible: bool) -> int:
+        """Say parts as one whole utterance."""
+        generation = self.open(interruptible=interruptible)
+        self.add(generation, *pieces_of(parts), last=True)
+        return generation
+
+    def end(self, generation: int) -> list[Ended]:
+        """Nothing more comes; an utterance of which nothing was ever said is over at once."""
+        if generation in self._queue:
+            self.add(generation, last=True)
+        return self._settle()
+
+    # --- what the line and the voice tell ---
+
+    def sent(self, event: AudioSent) -> list[Ended]:
+        context = self._context
+        spoken = self._queue.get(event.generation)
+        if spoken is None or not self._playout.sent(event, context.now_ms):
+            return []
+        if spoken.response_ms is None:
+            if spoken.turn_over_ms is not None:
+                spoken.response_ms = context.now_ms - spoken.turn_over_ms
+            if event.first_audio_ms is not None:
+                spoken.stages["tts"] = event.first_audio_ms
+        self._watch()
+        return self._settle()
+
+    def marked(self, event: MarkReached) -> list[Ended]:
+        self._playout.marked(event.generation, event.clause, self._context.now_ms)
+        self._watch()
+        return self._settle()
+
+    def failed(self, event: SpeakingFailed) -> list[Ended]:
+        """The voice failed: what was sent of the utterance is the end of it."""
+        if event.generation not in self._queue:
+            return []
+        self._context.report(FaultMet(event.code, "tts"))
+        ended = self._finish(event.generation, cut=True, failed=event.code)
+        self._watch()
+        return [ended]
+
+    def wait_passed(self, name: str) -> list[Ended]:
+        """`last_mark`: the line owes a mark; `speech`: the voice owes audio."""
+        generation = next(iter(self._queue), None)
+        if generation is None:
+            return []
+        if name == "last_mark":
+            self._playout.finish(generation, is_played=True)
+            ended = self._finish(generation, cut=False)
+        else:
+            self._context.report(FaultMet("stalled", "tts"))
+            self._context.do(CutSpeech(generation + 1))
+            self._playout.cut(self._context.now_ms, generation + 1)
+            ended = self._finish(generation, cut=True, failed="stalled")
+        self._watch()
+        return [ended]
+
+    # --- the caller breaks in ---
+
+    def floor(self, *, closed_question: bool) -> Floor:
+        """What the bot is doing, for turn taking."""
+        now_ms = self._context.now_ms
+        first = next(iter(self._queue.values()), None)
+        left_ms = self._playout.owed_ms(now_ms)
+        if first is not None and not self._playout.all_sent(first.generation):
+            left_ms += SPEECH_MS
+        return Floor(
+            speaking=self._playout.is_playing(now_ms),
+            interruptible=all(spoken.interruptible for spoken in self._queue.values()),
+            left_ms=left_ms,
+            closed_question=closed_question,
+        )
+
+    def pause(self) -> None:
+        generation = next(iter(self._queue), 0)
+        self._paused_at = self._playout.pause(self._context.now_ms)
+        self._context.do(PauseSpeech())
+        self._context.report(BargeIn("paused", generation))
+        self._context.waits.stop("speech", "last_mark")
+
+    def resume(self) -> None:
+        at = self._paused_at
+        self._playout.resume(self._context.now_ms)
+        self._context.report(BargeIn("resumed", at.generation if at else 0))
+        if at is not None:
+            self._context.do(ResumeSpeech(at.generation, at.clause, at.from_ms))
+        self._paused_at = None
+        self._watch()
+
+    @property
+    def is_paused(self) -> bool:
+        return self._playout.is_paused
+
+    def cut(self, *, by_caller: bool) -> list[Ended]:
+        """Drop everything that was not heard."""
+        if not self._queue:
+            return []
+        context = self._context
+        floor = context.generation + 1
+        if by_caller:
+            context.report(BargeIn("confirmed", next(iter(self._queue))))
+        context.do(CutSpeech(floor))
+        self._playout.cut(context.now_ms, floor)
+        self._paused_at = None
+        ended = [self._finish(generation, cut=True) for generation in list(self._queue)]
+        self._watch()
+        return ended
+
+    def drop_waiting(self) -> None:
+        """What plays goes on to its end; clauses of which nothing was sent are dropped."""
+        for generation in list(self._queue):
+            self._playout.drop_unsent(generation)
+            self._context.do(DropClauses(generation))
+        self._watch()
+        self._settle()
+
+    # --- what others ask ---
+
+    @property
+    def is_quiet(self) -> bool:
+        """Nothing is being said or waits to be."""
+        return not self._queue
+
+    def has_begun(self, generation: int) -> bool:
+        return self._playout.has_begun(generation)
+
+    def said(self, generation: int) -> str:
+        """All words of an utterance so far."""
+        return self._playout.text(generation)
+
+    # --- inside ---
+
+    def _settle(self) -> list[Ended]:
+        """Finish, in order, the utterances that the line has played to the end."""
+        ended = []
+        for generation in list(self._queue):
+            if not self._playout.is_over(generation):
+                break
+            ended.append(self._finish(generation, cut=False))
+        if ended:
+            self._watch()
+        return ended
+
+    def _finish(self, generation: int, *, cut: bool, failed: str = "") -> Ended:
+        context = self._context
+        spoken = self._queue.pop(generation)
+        text = self._playout.text(generation)
+        heard = self._playout.heard(generation, context.now_ms)
+        self._playout.finish(generation, is_played=not cut)
+        self._playout.forget(generation)
+        if text or failed:
+            context.report(
+                UtteranceSpoken(
+                    generation, spoken.node, text, heard, cut, spoken.response_ms, spoken.stages
+                )
+            )
+        context.conversation.add(Entry("bot", heard.strip(), spoken.node_entry))
+        return Ended(generation, heard, cut, failed)
+
+    def _watch(self) -> None:
+        """Keep exactly one wait running for the utterance at the head of the queue."""
+        waits, now_ms = self._context.waits, self._context.now_ms
+        waits.stop("speech", "last_mark")
+        head = next(iter(self._queue), None)
+        if head is None or self._playout.is_paused:
+            return
+        owed_ms = self._playout.owed_ms(now_ms)
+        if self._playout.all_sent(head):
+            waits.start("last_mark", now_ms, owed_ms + LAST_MARK_MS)
+        else:
+            waits.start("speech", now_ms, owed_ms + SPEECH_MS)
+
+
+def pieces_of(parts: tuple[Part, ...]) -> tuple[Piece, ...]:
+    """Parts as pieces of an utterance; clause numbers come later."""
+    pieces = []
+    for part in parts:
+        match part:
+            case Words(text, static):
+                pieces.append(Piece(0, "words", text, static))
+            case AudioFile(file):
+                pieces.append(Piece(0, "audio", file))
+            case Pause(ms):
+                pieces.append(Piece(0, "pause", ms=ms))
+            case _:
+                raise ValueError(f"{part!r} is not spoken as it is")
+    return tuple(pieces)

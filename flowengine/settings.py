@@ -1,0 +1,236 @@
+"""The engine's settings: environment variables in, one checked model out, all errors at once.
+
+Our own are `FLOWENGINE_*`; vendors keep their own names, and every vendor has
+`<VENDOR>_BASE_URL`, so that self-hosted, compatible and test servers are reached the same way.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from flowengine.errors import ConfigError
+
+PREFIX = "FLOWENGINE_"
+
+_VENDOR_ENDINGS = ("_API_KEY", "_BASE_URL", "_ACCOUNT_SID", "_AUTH_TOKEN")
+_LOCAL_FILES = ("FLOWENGINE_MOONSHINE_DIR",)
+_NO_VERSION_IN_URL = ("ANTHROPIC_BASE_URL", "DEEPGRAM_BASE_URL", "ELEVENLABS_BASE_URL")
+_FIXES = {
+    "FLOWENGINE_PUBLIC_URL": "Set it to the https address under which the carrier reaches this"
+    " server, for example https://phone.example.com.",
+    "FLOWENGINE_DATABASE_URL": "Set it like sqlite:///flowengine-data/flowengine.db.",
+    "FLOWENGINE_DATA": "Set it to a folder that this process may write.",
+    "FLOWENGINE_LOG_LEVEL": "Use debug, info, warning or error.",
+    "FLOWENGINE_MAX_CALLS": "Use a whole number from 1 to 10000.",
+}
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine itself."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def socket_url(http_url: str) -> str:
+    """The WebSocket address that belongs to an http(s) one: wss for https, ws for http."""
+    scheme, rest = http_url.split("://", 1)
+    return ("wss://" if scheme == "https" else "ws://") + rest
+
+
+class Settings(BaseSettings):
+    """Every setting that has a name of its own; vendors' variables are in `vendors`.
+
+    `load_settings` is the one reader of the environment: settings that are made by hand hold
+    what they were given and the defaults, nothing else.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
+    )
+
+    public_url: str = Field(default="", title="Public URL")
+    """Where carriers reach us; empty: not reachable from outside."""
+    database_url: str = Field(default="", title="Database URL")
+    """Empty: a SQLite file in `data`."""
+    data: Path = Field(default=Path("flowengine-data"), title="Data folder")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info")
+    secret_key: SecretStr = Field(default=SecretStr(""))
+    """Any string; keys for tokens and values are derived from it. Empty: random per process."""
+    max_calls: int = Field(default=50, ge=1, le=10_000, title="Calls at a time per process")
+
+    twilio_account_sid: str = Field(default="", validation_alias="TWILIO_ACCOUNT_SID")
+    twilio_auth_token: SecretStr = Field(
+        default=SecretStr(""), validation_alias="TWILIO_AUTH_TOKEN"
+    )
+    vendors: Mapping[str, str] = Field(default_factory=dict, repr=False)
+    """Vendors' variables by name, as found in the environment."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+    @field_validator("public_url")
+    @classmethod
+    def _reachable(cls, value: str) -> str:
+        return _public_url(value) if value else value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _lower(cls, value: Any) -> Any:
+        return value.lower() if isinstance(value, str) else value
+
+    @field_validator("database_url")
+    @classmethod
+    def _has_scheme(cls, value: str) -> str:
+        if value and "://" not in value:
+            raise ValueError("is no URL")
+        return value
+
+    @field_validator("data")
+    @classmethod
+    def _is_folder(cls, value: Path) -> Path:
+        if value.exists() and not value.is_dir():
+            raise ValueError("is a file, not a folder")
+        return value
+
+    def provider_settings(self) -> Mapping[str, str]:
+        """Vendors' variables by their own names: what providers are built from."""
+        return self.vendors
+
+    def database(self) -> str:
+        """The database's URL, with its default."""
+        return self.database_url or f"sqlite:///{self.data / 'flowengine.db'}"
+
+    def notes(self) -> list[str]:
+        """What somebody who starts the engine should know: what is off, and why."""
+        notes = []
+        if not self.secret_key.get_secret_value():
+            notes.append(
+                "FLOWENGINE_SECRET_KEY is not set: this process uses a random one, so calls and"
+                " encrypted values do not survive a restart, and there can be one worker only."
+            )
+        if not self.twilio_auth_token.get_secret_value():
+            notes.append("TWILIO_AUTH_TOKEN is not set: the Twilio routes are off.")
+        elif not self.public_url:
+            notes.append("FLOWENGINE_PUBLIC_URL is not set: the Twilio routes are off.")
+        return notes
+
+
+def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read and check all settings; one ConfigError names everything that is wrong."""
+    variables = dict(os.environ if environ is None else environ)
+    vendors = {
+        name: value
+        for name, value in variables.items()
+        if value and (name in _LOCAL_FILES or _is_vendors(name))
+    }
+    wrong = _wrong_vendor_urls(vendors)
+    source = EnvSettingsSource(Settings)
+    source.env_vars = {name.lower(): value for name, value in variables.items() if value}
+    settings: Settings | None = None
+    try:
+        settings = Settings.model_validate({**source(), "vendors": vendors})
+    except ValidationError as error:
+        wrong = [_explain(str(e["loc"][0]), str(e["msg"])) for e in error.errors()] + wrong
+    wrong += _misspelt(variables)
+    if wrong or settings is None:
+        raise ConfigError(
+            "bad_settings",
+            f"{len(wrong)} setting{'s are' if len(wrong) != 1 else ' is'} wrong:\n  "
+            + "\n  ".join(wrong),
+            where="environment",
+            fix="Correct the variables named above and start again.",
+        )
+    return settings
+
+
+def _known_names() -> frozenset[str]:
+    names = set()
+    for name, field in Settings.model_fields.items():
+        if name != "vendors":
+            alias = field.validation_alias
+            names.add(alias if isinstance(alias, str) else PREFIX + name.upper())
+    return frozenset(names)
+
+
+def _is_vendors(name: str) -> bool:
+    return not name.startswith(PREFIX) and name.endswith(_VENDOR_ENDINGS)
+
+
+def _public_url(value: str) -> str:
+    parts = urlsplit(value)
+    host = parts.hostname
+    if parts.scheme not in ("http", "https") or not host:
+        raise ValueError("is no http(s) address")
+    if parts.query or parts.fragment or parts.username is not None:
+        raise ValueError("holds more than scheme, host, port and path")
+    if parts.scheme == "http" and not is_loopback(host):
+        raise ValueError("is plain http: carriers open media streams over TLS only")
+    if parts.port == 0:
+        raise ValueError("has port 0")
+    return urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
+
+
+def _explain(place: str, message: str) -> str:
+    name = place if place.isupper() else PREFIX + place.upper()
+    reason = message.removeprefix("Value error, ")
+    return f"{name}: {reason[:1].lower() + reason[1:]}. {_FIXES.get(name, '')}".rstrip()
+
+
+def _wrong_vendor_urls(vendors: Mapping[str, str]) -> list[str]:
+    wrong = []
+    for name, value in sorted(vendors.items()):
+        if not name.endswith("_BASE_URL"):
+            continue
+        try:
+            parts = urlsplit(value)
+            good = parts.scheme in ("http", "https", "ws", "wss") and bool(parts.hostname)
+            good = good and parts.port != 0
+        except ValueError:
+            good = False
+        if not good:
+            wrong.append(f"{name}: is no http(s) or ws(s) address. Set it like https://host/.")
+        elif name in _NO_VERSION_IN_URL and parts.path.rstrip("/").endswith("/v1"):
+            wrong.append(f"{name}: ends in /v1, which is added to it. Leave /v1 out.")
+    return wrong
+
+
+def _misspelt(variables: Mapping[str, str]) -> list[str]:
+    """Variables of ours that we do not know and that look like one that we do."""
+    known = sorted(_known_names())
+    wrong = []
+    for name in sorted(variables):
+        if name.startswith(PREFIX) and name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.88)
+            if near:
+                wrong.append(f"{name}: is no setting. Did you mean {near[0]}?")
+    return wrong

@@ -1,0 +1,319 @@
+"""A fake ElevenLabs: `multi-stream-input`, `stream-input` and HTTP `stream`, all in µ-law.
+
+Message shapes follow ElevenLabs' published AsyncAPI description. Audio is `speech` whose tag is
+the number of the text that was said (`said[tag]`), with the alignment of its characters.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import AsyncGenerator, Collection
+from typing import Final
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from flowengine.events import Json
+from flowengine.testing.vendors.serving import KEY, FakeVendor, Fault, forever
+from flowengine.testing.vendors.speech import MS_A_CHARACTER, TAGS, speech
+
+_PIECE_CHARS = 12
+_MOST_CONTEXTS = 5
+_QUERY: Final = frozenset(
+    [
+        "authorization",
+        "model_id",
+        "language_code",
+        "enable_logging",
+        "enable_ssml_parsing",
+        "output_format",
+        "inactivity_timeout",
+        "sync_alignment",
+        "auto_mode",
+        "apply_text_normalization",
+        "seed",
+    ]
+)
+_SINGLE: Final = frozenset(
+    [
+        "text",
+        "try_trigger_generation",
+        "voice_settings",
+        "generator_config",
+        "generation_config",
+        "flush",
+        "xi-api-key",
+        "xi_api_key",
+        "authorization",
+        "pronunciation_dictionary_locators",
+    ]
+)
+_MULTI: Final = _SINGLE | {"context_id", "close_context", "close_socket"}
+
+
+class FakeElevenLabs(FakeVendor):
+    """`offers` says which of the three endpoints exist; the others answer 403 or 404.
+
+    `aligns=False` leaves out alignments, `answers_close=False` never says `isFinal`.
+    """
+
+    def __init__(
+        self,
+        *,
+        offers: Collection[str] = ("multi-stream-input", "stream-input", "stream"),
+        first_byte_ms: int = 0,
+    ) -> None:
+        base = "/v1/text-to-speech/{voice}"
+        routes = {
+            "multi-stream-input": WebSocketRoute(f"{base}/multi-stream-input", self._multi),
+            "stream-input": WebSocketRoute(f"{base}/stream-input", self._single),
+            "stream": Route(f"{base}/stream", self._http, methods=["POST"]),
+        }
+        super().__init__([routes[name] for name in offers])
+        self.first_byte_ms = first_byte_ms
+        self.aligns = True
+        self.answers_close = True
+        self.said: list[str] = []
+        """Every text that audio was made of."""
+        self.closed_contexts: list[str] = []
+        self.most_contexts = 0
+        self.queries: list[dict[str, str]] = []
+
+    async def _multi(self, websocket: WebSocket) -> None:
+        fault = self.next_fault()
+        if await self._accept(websocket, fault):
+            await _run(_Multi(self, websocket, fault))
+
+    async def _single(self, websocket: WebSocket) -> None:
+        fault = self.next_fault()
+        if await self._accept(websocket, fault):
+            await _run(_Single(self, websocket, fault))
+
+    async def _http(self, request: Request) -> Response:
+        fault = self.next_fault()
+        if request.headers.get("xi-api-key") != KEY:
+            return JSONResponse({"detail": {"status": "invalid_api_key"}}, status_code=401)
+        if fault is not None and fault.kind == "refuse":
+            return JSONResponse({"detail": {"status": "scripted"}}, status_code=fault.status)
+        if fault is not None and fault.kind == "hang":
+            await forever()
+        if request.query_params.get("output_format") != "ulaw_8000":
+            self.violate("output_format is not ulaw_8000")
+        body = orjson.loads(await request.body())
+        if not isinstance(body.get("text"), str) or not body["text"].strip():
+            self.violate("a request without text")
+            return JSONResponse({"detail": {"status": "invalid_request"}}, status_code=400)
+        return StreamingResponse(self._body(body["text"]), media_type="audio/basic")
+
+    async def _body(self, text: str) -> AsyncGenerator[bytes, None]:
+        if self.first_byte_ms:
+            await asyncio.sleep(self.first_byte_ms / 1000)
+        for _piece, audio in self.pieces(text):
+            yield audio
+
+    async def _accept(self, websocket: WebSocket, fault: Fault | None) -> bool:
+        query = dict(websocket.query_params)
+        self.queries.append(query)
+        for name in sorted(set(query) - _QUERY):
+            self.violate(f"unknown query parameter {name}")
+        if query.get("output_format") != "ulaw_8000":
+            self.violate("output_format is not ulaw_8000")
+        if not 0 < int(query.get("inactivity_timeout", "20")) <= 180:
+            self.violate("inactivity_timeout is over 180")
+        if websocket.headers.get("xi-api-key") != KEY:
+            await self.refuse(websocket, 401)
+            return False
+        if fault is not None and fault.kind == "refuse":
+            await self.refuse(websocket, fault.status)
+            return False
+        await websocket.accept()
+        return True
+
+    def pieces(self, text: str) -> list[tuple[str, bytes]]:
+        """A text in the pieces in which its audio is sent."""
+        tag = len(self.said) % TAGS
+        self.said.append(text)
+        self.changed.set()
+        parts = [text[at : at + _PIECE_CHARS] for at in range(0, len(text), _PIECE_CHARS)]
+        return [(part, speech(len(part) * MS_A_CHARACTER, tag)) for part in parts]
+
+
+class _Speaker:
+    """One socket."""
+
+    fields: frozenset[str]
+
+    def __init__(self, vendor: FakeElevenLabs, websocket: WebSocket, fault: Fault | None) -> None:
+        self.vendor = vendor
+        self.socket = websocket
+        self._fault = fault
+        self._sent = 0
+
+    async def read(self) -> dict[str, Json] | None:
+        """The next message; None when the client left."""
+        if self._fault is not None and self._fault.kind == "hang":
+            await forever()
+        try:
+            text = await self.socket.receive_text()
+        except (WebSocketDisconnect, RuntimeError):
+            return None
+        body: dict[str, Json] = orjson.loads(text)
+        for name in sorted(set(body) - self.fields):
+            self.vendor.violate(f"unknown field {name}")
+        if not isinstance(body.get("text", ""), str):
+            self.vendor.violate("text is no string")
+        return body
+
+    async def run(self) -> None:
+        raise NotImplementedError
+
+    async def say(self, text: str, context: dict[str, Json]) -> None:
+        """Speak what was flushed."""
+        if not text.strip():
+            return
+        if self.vendor.first_byte_ms:
+            await asyncio.sleep(self.vendor.first_byte_ms / 1000)
+        for part, audio in self.vendor.pieces(text):
+            alignment = {
+                "chars": list(part),
+                "charStartTimesMs": [nth * MS_A_CHARACTER for nth in range(len(part))],
+                "charDurationsMs": [MS_A_CHARACTER] * len(part),
+            }
+            shown = alignment if self.vendor.aligns else None
+            await self.send(
+                {
+                    "audio": base64.b64encode(audio).decode(),
+                    "isFinal": None,
+                    "normalizedAlignment": shown,
+                    "alignment": shown,
+                    **context,
+                }
+            )
+
+    async def send(self, body: dict[str, Json]) -> None:
+        fault = self._fault
+        if fault is not None and self._sent >= fault.after:
+            if fault.kind == "stall":
+                await forever()
+            if fault.kind == "cut":
+                self.vendor.cut(self.socket.scope)
+                await forever()
+            if fault.kind == "nonsense":
+                await self.socket.send_text('{"audio":')
+            if fault.kind == "error":
+                await self.socket.send_text('{"error":"quota_exceeded","code":1008}')
+            if fault.kind == "slow":
+                await asyncio.sleep(fault.delay_ms / 1000)
+        self._sent += 1
+        await self.socket.send_text(orjson.dumps(body).decode())
+
+
+class _Single(_Speaker):
+    """`stream-input`: one utterance, ended by an empty text."""
+
+    fields = _SINGLE
+
+    async def run(self) -> None:
+        held, begun = "", False
+        while (body := await self.read()) is not None:
+            text = body.get("text", "")
+            if not begun and text != " ":
+                self.vendor.violate("the first text is not a single space")
+            if text and not text.endswith(" "):
+                self.vendor.violate("a text does not end with a space")
+            if begun and "voice_settings" in body:
+                self.vendor.violate("voice_settings after the first message")
+            begun = True
+            held += text.lstrip() if not held else text
+            if body.get("flush") or text == "":
+                said, held = held, ""
+                await self.say(said, {})
+            if text == "":
+                if self.vendor.answers_close:
+                    await self.send({"audio": None, "isFinal": True})
+                await self.socket.close()
+                return
+
+
+class _Multi(_Speaker):
+    """`multi-stream-input`: contexts, each ended by `close_context`."""
+
+    fields = _MULTI
+
+    def __init__(self, vendor: FakeElevenLabs, websocket: WebSocket, fault: Fault | None) -> None:
+        super().__init__(vendor, websocket, fault)
+        self._held: dict[str, str] = {}
+        self._speaking: dict[str, asyncio.Task[None]] = {}
+
+    async def run(self) -> None:
+        try:
+            while (body := await self.read()) is not None:
+                if body.get("close_socket"):
+                    await self.socket.close()
+                    return
+                if not await self._take(body):
+                    return
+        finally:
+            for task in self._speaking.values():
+                task.cancel()
+
+    async def _take(self, body: dict[str, Json]) -> bool:
+        context = body.get("context_id", "")
+        text = body.get("text", "")
+        if body.get("close_context"):
+            await self._close(context)
+            return True
+        if context not in self._held:
+            if text != " ":
+                self.vendor.violate("a context begins with something else than a single space")
+            self._held[context] = ""
+            self.vendor.most_contexts = max(self.vendor.most_contexts, len(self._held))
+            if len(self._held) > _MOST_CONTEXTS:
+                await self.socket.close(1008, "max_active_conversations")
+                return False
+            return True
+        if "voice_settings" in body:
+            self.vendor.violate("voice_settings after the first message")
+        if text and not text.endswith(" "):
+            self.vendor.violate("a text does not end with a space")
+        self._held[context] += text
+        if body.get("flush"):
+            said, self._held[context] = self._held[context], ""
+            before = self._speaking.get(context)
+            self._speaking[context] = asyncio.create_task(self._say_after(before, said, context))
+        return True
+
+    async def _say_after(self, before: asyncio.Task[None] | None, text: str, context: str) -> None:
+        if before is not None:
+            await before
+        await self.say(text, {"contextId": context})
+
+    async def _close(self, context: str) -> None:
+        if context not in self._held:
+            self.vendor.violate("an unknown context is closed")
+            return
+        self.vendor.closed_contexts.append(context)
+        self.vendor.changed.set()
+        speaking = self._speaking.pop(context, None)
+        if self.vendor.answers_close:
+            self._speaking[f"{context}/closing"] = asyncio.create_task(
+                self._final(speaking, context)
+            )
+
+    async def _final(self, speaking: asyncio.Task[None] | None, context: str) -> None:
+        if speaking is not None:
+            await speaking
+        self._held.pop(context, None)
+        await self.send({"isFinal": True, "contextId": context})
+
+
+async def _run(speaker: _Speaker) -> None:
+    try:
+        await speaker.run()
+    except (WebSocketDisconnect, RuntimeError):
+        # Starlette raises RuntimeError for a send after the client's close.
+        return

@@ -1,0 +1,165 @@
+"""Supervised speech to text: reconnect with replay, fallback, and the end of hope."""
+
+from __future__ import annotations
+
+import pytest
+
+from flowengine.errors import ProviderError
+from flowengine.events import EndpointReached, HearingFailed, InterimHeard, SegmentHeard
+from flowengine.providers.deadlines import Deadlines
+from flowengine.providers.deepgram import DeepgramStt
+from flowengine.providers.supervision import SttChoice, SupervisedStt
+from flowengine.testing.vendors.deepgram import FakeDeepgram
+from flowengine.testing.vendors.serving import KEY, Fault
+from flowengine.testing.vendors.speech import silence, speech
+from tests.providers.running import STT, Ears, run
+
+pytestmark = pytest.mark.unit
+
+QUICK = Deadlines(stt_open_ms=500, recovery_ms=1000, replay_speed=20.0)
+
+
+def heard(text: str) -> SegmentHeard:
+    return SegmentHeard(text, 0.98, endpoint=True)
+
+
+def test_audio_that_was_not_heard_is_heard_by_the_next_session() -> None:
+    async def call() -> None:
+        async with FakeDeepgram(["First.", "Second."]) as vendor:
+            vendor.faults.append(Fault("cut", after=4))
+            stt = SupervisedStt([SttChoice(DeepgramStt(KEY, vendor.url))], QUICK)
+            ears = Ears()
+            hearing = await stt.open(STT, ears.hear)
+            hearing.feed(speech(400, 1) + silence(400))
+            await ears.until(lambda events: heard("First.") in events)
+            hearing.feed(speech(400, 2))
+            await ears.until(lambda events: InterimHeard("Second.", 0.98) in events)
+            hearing.feed(silence(400))
+            await vendor.until(lambda: vendor.connections == 2)
+            hearing.feed(silence(200))
+            await ears.until(lambda events: heard("Second.") in events)
+            assert ears.events.count(heard("First.")) == 1
+            assert speech(400, 2) + silence(200) in bytes(vendor.audio[1])
+            assert speech(400, 1) not in bytes(vendor.audio[1])
+            assert stt.counts == {"deepgram.dropped": 1, "deepgram.recovered": 1}
+            usage = await hearing.close()
+            assert usage is not None
+            assert usage.estimated
+            assert vendor.violations == []
+
+    run(call())
+
+
+def test_another_recogniser_takes_over_from_one_that_refuses() -> None:
+    async def call() -> None:
+        async with FakeDeepgram(["Hi."]) as first, FakeDeepgram(["Hi."]) as second:
+            first.faults.extend([Fault("cut"), Fault("refuse", status=429)])
+            choices = [
+                SttChoice(DeepgramStt(KEY, first.url)),
+                SttChoice(DeepgramStt(KEY, second.url), model="nova-2"),
+            ]
+            ears = Ears()
+            hearing = await SupervisedStt(choices, QUICK).open(STT, ears.hear)
+            hearing.feed(speech(400) + silence(400))
+            await ears.until(lambda events: heard("Hi.") in events)
+            assert dict(second.queries[0])["model"] == "nova-2"
+            assert first.connections == 2
+            await hearing.close()
+
+    run(call())
+
+
+def test_when_nothing_can_be_had_it_is_told_once() -> None:
+    async def call() -> None:
+        async with FakeDeepgram(["Hi."]) as vendor:
+            vendor.faults.append(Fault("cut"))
+            vendor.faults.extend([Fault("refuse", status=500)] * 50)
+            stt = SupervisedStt([SttChoice(DeepgramStt(KEY, vendor.url))], QUICK)
+            ears = Ears()
+            hearing = await stt.open(STT, ears.hear)
+            hearing.feed(speech(400))
+            await ears.until(lambda events: HearingFailed("unavailable") in events)
+            hearing.feed(speech(400))
+            hearing.finalize()
+            assert len(ears.events) == 1
+            assert 2 < vendor.connections < 20
+            await hearing.close()
+
+    run(call())
+
+
+def test_a_server_that_drops_every_session_does_not_buy_time() -> None:
+    async def call() -> None:
+        async with FakeDeepgram(["Hi."]) as vendor:
+            vendor.faults.extend([Fault("cut")] * 100)
+            stt = SupervisedStt([SttChoice(DeepgramStt(KEY, vendor.url))], QUICK)
+            ears = Ears()
+            hearing = await stt.open(STT, ears.hear)
+            hearing.feed(speech(400) + silence(400))
+            await ears.until(lambda events: HearingFailed("dropped") in events)
+            assert vendor.connections < 20
+            await hearing.close()
+
+    run(call())
+
+
+def test_a_finalize_in_the_gap_reaches_the_next_session() -> None:
+    async def call() -> None:
+        async with FakeDeepgram(["One two."]) as vendor:
+            vendor.faults.append(Fault("cut"))
+            stt = SupervisedStt([SttChoice(DeepgramStt(KEY, vendor.url))], QUICK)
+            ears = Ears()
+            hearing = await stt.open(STT, ears.hear)
+            hearing.feed(speech(400))
+            await vendor.until(lambda: vendor.connections == 2)
+            hearing.finalize()
+            await ears.until(lambda events: heard("One two.") in events)
+            assert EndpointReached() not in ears.events
+            await hearing.close()
+
+    run(call())
+
+
+@pytest.mark.parametrize(("status", "code", "tries"), [(401, "auth", 1), (500, "unavailable", 2)])
+def test_opening_fails(status: int, code: str, tries: int) -> None:
+    async def call() -> None:
+        async with FakeDeepgram() as vendor:
+            vendor.faults.extend([Fault("refuse", status=status)] * 5)
+            stt = SupervisedStt([SttChoice(DeepgramStt(KEY, vendor.url))], QUICK)
+            with pytest.raises(ProviderError) as caught:
+                await stt.open(STT, Ears().hear)
+            assert caught.value.code == code
+            assert vendor.connections == tries
+
+    run(call())
+
+
+def test_the_ring_is_bounded() -> None:
+    async def call() -> None:
+        async with FakeDeepgram() as vendor:
+            bounded = Deadlines(replay_ms=1000, replay_speed=20.0)
+            vendor.faults.append(Fault("cut"))
+            stt = SupervisedStt([SttChoice(DeepgramStt(KEY, vendor.url))], bounded)
+            hearing = await stt.open(STT, Ears().hear)
+            hearing.feed(silence(3000) + speech(100))
+            await vendor.until(lambda: len(vendor.audio) == 2 and len(vendor.audio[1]) >= 8000)
+            await hearing.close()
+            assert bytes(vendor.audio[1]) == silence(900) + speech(100)
+
+    run(call())
+
+
+def test_replay_waits_for_its_pace() -> None:
+    async def call() -> None:
+        async with FakeDeepgram() as vendor:
+            frozen = Deadlines(replay_speed=0.0001)
+            vendor.faults.append(Fault("cut"))
+            stt = SupervisedStt([SttChoice(DeepgramStt(KEY, vendor.url))], frozen)
+            hearing = await stt.open(STT, Ears().hear)
+            hearing.feed(speech(1000))
+            await vendor.until(lambda: len(vendor.audio) == 2 and bool(vendor.audio[1]))
+            hearing.feed(speech(1000))
+            await hearing.close()
+            assert len(vendor.audio[1]) == 320
+
+    run(call())

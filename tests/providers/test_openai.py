@@ -1,0 +1,316 @@
+"""The OpenAI-compatible adapter over loopback, its readers alone, and recorded streams."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import random
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import openai
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flowengine.errors import ProviderError
+from flowengine.events import Json, Usage
+from flowengine.ports import (
+    LlmEnd,
+    LlmEvent,
+    LlmMessage,
+    LlmRequest,
+    LlmText,
+    LlmTool,
+    LlmToolUse,
+)
+from flowengine.providers.chat import ChatReader
+from flowengine.providers.sse import SseReader
+from flowengine.testing.vendors.openai import Answer, FakeOpenAi, chunks, saying
+from flowengine.testing.vendors.serving import KEY, Fault
+from tests.providers.running import LLM, llm_at, run
+
+pytestmark = pytest.mark.unit
+
+
+def read_all(body: bytes, cuts: list[int]) -> list[LlmEvent]:
+    sse, reader = SseReader(), ChatReader("openai", "gpt-test")
+    edges = [0, *sorted(cut % (len(body) + 1) for cut in cuts), len(body)]
+    data = [
+        event for start, end in itertools.pairwise(edges) for event in sse.read(body[start:end])
+    ]
+    events = [event for piece in [*data, *sse.end()] for event in reader.read(piece)]
+    return [*events, *reader.end()]
+
+
+def text_of(events: list[LlmEvent]) -> str:
+    return "".join(event.text for event in events if isinstance(event, LlmText))
+
+
+def tools_of(events: list[LlmEvent]) -> list[tuple[str, str]]:
+    return [(event.name, event.arguments) for event in events if isinstance(event, LlmToolUse)]
+
+
+def body_of(*messages: Json, done: bool = True, end: bytes = b"\n\n") -> bytes:
+    lines = [b"data: " + orjson.dumps(message) + end for message in messages]
+    return b"".join(lines) + (b"data: [DONE]" + end if done else b"")
+
+
+def delta(**fields: Json) -> Json:
+    return {"choices": [{"index": 0, "delta": fields, "finish_reason": None}]}
+
+
+@given(
+    pieces=st.lists(st.text(min_size=1), max_size=6),
+    arguments=st.lists(st.text(max_size=40), max_size=3),
+    cuts=st.lists(st.integers(min_value=0, max_value=10_000), max_size=30),
+    end=st.sampled_from([b"\n\n", b"\r\n\r\n", b"\r\r"]),
+)
+def test_any_split_reads_the_same(
+    pieces: list[str], arguments: list[str], cuts: list[int], end: bytes
+) -> None:
+    tools = tuple(
+        (f"tool_{nth}", orjson.dumps(text).decode()) for nth, text in enumerate(arguments)
+    )
+    request = {"model": "gpt-test", "stream_options": {"include_usage": True}}
+    body = body_of(*chunks(request, Answer(tuple(pieces), tools)), end=end)
+    events = read_all(body, cuts)
+    assert text_of(events) == "".join(pieces)
+    assert tools_of(events) == list(tools)
+    assert isinstance(events[-1], LlmEnd)
+    assert events[-1].usage is not None
+
+
+def test_habits_of_compatible_hosts() -> None:
+    body = b": OPENROUTER PROCESSING\n\n" + body_of(
+        delta(role="assistant", content=None),
+        delta(reasoning="secret", reasoning_content="secret", reasoning_details=[{"text": "x"}]),
+        delta(content=[{"type": "text", "text": "Hi"}, {"type": "thinking", "thinking": "no"}]),
+        delta(tool_calls=[{"id": "a", "function": {"name": "f", "arguments": '{"x":1}'}}]),
+        delta(tool_calls=[{"index": 1, "id": "b", "function": {"name": "g", "arguments": None}}]),
+        {
+            "choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}],
+            "x_groq": {"usage": {"prompt_tokens": 5, "completion_tokens": 6}},
+        },
+        done=False,
+    )
+    events = read_all(body, [])
+    assert text_of(events) == "Hi"
+    assert [event for event in events if isinstance(event, LlmToolUse)] == [
+        LlmToolUse("a", "f", '{"x":1}'),
+        LlmToolUse("b", "g", "{}"),
+    ]
+    assert events[-1] == LlmEnd("tool_calls", Usage("openai", "gpt-test", "tokens", 5, 6, 0))
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        ({"message": "m", "type": "server_error", "code": None}, "unavailable"),
+        ({"message": "m", "code": 429}, "rate_limit"),
+        ({"message": "m", "code": "rate_limit_exceeded"}, "rate_limit"),
+        ({"message": "m", "code": "insufficient_quota"}, "quota"),
+        ("over", "unavailable"),
+    ],
+)
+def test_an_error_object_in_the_stream(error: Json, code: str) -> None:
+    with pytest.raises(ProviderError) as caught:
+        read_all(body_of(delta(content="Hi"), {"error": error}, done=False), [])
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    "body", [b"data: {\n\n", b"data: []\n\n", b'data: {"choices":[1]}\n\n', b""]
+)
+def test_nonsense_is_a_protocol_error(body: bytes) -> None:
+    with pytest.raises(ProviderError) as caught:
+        read_all(body, [])
+    assert caught.value.code == "protocol"
+
+
+async def answer_of(vendor: FakeOpenAi, request: LlmRequest = LLM) -> list[LlmEvent]:
+    llm = llm_at(vendor.url)
+    try:
+        async with aclosing(llm.stream(request)) as events:
+            return [event async for event in events]
+    finally:
+        await llm.aclose()
+
+
+def test_an_answer_over_the_wire() -> None:
+    async def call() -> None:
+        async with FakeOpenAi(
+            [Answer(("Sure, ", "one moment."), (("book", '{"day":"Monday"}'),))]
+        ) as vendor:
+            request = LlmRequest(
+                "gpt-test",
+                (
+                    LlmMessage("system", "Be kind."),
+                    LlmMessage("user", "Monday please"),
+                    LlmMessage("assistant", "", (LlmToolUse("c1", "look", "{}"),)),
+                    LlmMessage("tool", "free", tool_use_id="c1"),
+                ),
+                (LlmTool("book", "Books a day.", {"type": "object", "properties": {}}),),
+                {"temperature": 0.2, "reasoning_effort": "none"},
+            )
+            events = await answer_of(vendor, request)
+            assert text_of(events) == "Sure, one moment."
+            assert tools_of(events) == [("book", '{"day":"Monday"}')]
+            assert events[-1] == LlmEnd(
+                "tool_calls", Usage("openai", "gpt-test", "tokens", 100, 6, 0)
+            )
+            sent = vendor.requests[0]
+            assert sent["temperature"] == 0.2
+            assert sent["reasoning_effort"] == "none"
+            assert sent["stream_options"] == {"include_usage": True}
+            assert vendor.violations == []
+
+    run(call())
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        (Fault("refuse", status=401), "auth"),
+        (Fault("refuse", status=429), "rate_limit"),
+        (Fault("refuse", status=400), "bad_request"),
+        (Fault("refuse", status=500), "unavailable"),
+        (Fault("refuse", status=503), "overloaded"),
+        (Fault("cut", after=2), "dropped"),
+        (Fault("nonsense", after=2), "protocol"),
+        (Fault("error", after=2), "unavailable"),
+    ],
+)
+def test_a_failing_host(fault: Fault, code: str) -> None:
+    async def call() -> None:
+        async with FakeOpenAi([saying("One two three.")]) as vendor:
+            vendor.faults.append(fault)
+            with pytest.raises(ProviderError) as caught:
+                await answer_of(vendor)
+            assert caught.value.code == code
+            assert caught.value.where == "openai"
+            assert vendor.connections == 1
+
+    run(call())
+
+
+def test_nobody_listens() -> None:
+    async def call() -> None:
+        async with FakeOpenAi() as vendor:
+            url = vendor.url
+        with pytest.raises(ProviderError) as caught:
+            async for _ in llm_at(url).stream(LLM):
+                pass
+        assert caught.value.code == "connect"
+
+    run(call())
+
+
+def test_closing_the_generator_aborts_the_request() -> None:
+    async def call() -> None:
+        async with FakeOpenAi([saying("one two three")]) as vendor:
+            vendor.faults.append(Fault("stall", after=2))
+            llm = llm_at(vendor.url)
+            async with aclosing(llm.stream(LLM)) as events:
+                assert await anext(events) == LlmText("one")
+            await vendor.until(lambda: vendor.aborted == 1)
+            await llm.aclose()
+
+    run(call())
+
+
+def test_warming_is_quiet_and_shares_the_connection() -> None:
+    async def call() -> None:
+        async with FakeOpenAi([saying("Yes."), saying("No.")]) as vendor:
+            llm = llm_at(vendor.url)
+            await llm.warm()
+            for word in ("Yes.", "No."):
+                assert text_of([event async for event in llm.stream(LLM)]) == word
+            await llm.aclose()
+        await llm.warm()
+        await llm.aclose()
+
+    run(call())
+
+
+def test_the_sdk_understands_the_fake() -> None:
+    async def call() -> None:
+        async with FakeOpenAi(
+            [Answer(("Hel", "lo"), (("f", '{"a": "b c d"}'), ("g", "{}")))]
+        ) as vendor:
+            client = openai.AsyncOpenAI(api_key=KEY, base_url=vendor.url, max_retries=0)
+            manager = client.chat.completions.stream(
+                model="gpt-test",
+                messages=[{"role": "user", "content": "x"}],
+                stream_options={"include_usage": True},
+            )
+            async with manager as stream:
+                final = await stream.get_final_completion()
+            message = final.choices[0].message
+            assert message.content == "Hello"
+            assert [call.function.arguments for call in message.tool_calls or ()] == [
+                '{"a": "b c d"}',
+                "{}",
+            ]
+            assert final.usage is not None
+            assert vendor.violations == []
+            await client.close()
+
+    run(call())
+
+
+def recordings() -> list[Path]:
+    place = os.environ.get("FLOWENGINE_RECORDINGS", "")
+    return sorted(Path(place, "openai").glob("*.sse")) if place else []
+
+
+async def of_sdk(body: bytes) -> Any:
+    """What the vendor's own SDK makes of a recorded body."""
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, content=body, headers={"content-type": "text/event-stream"})
+
+    transport = httpx2.MockTransport(answer)
+    client = openai.AsyncOpenAI(
+        api_key=KEY,
+        base_url="http://recorded/v1",
+        http_client=httpx2.AsyncClient(transport=transport),
+    )
+    manager = client.chat.completions.stream(model="x", messages=[{"role": "user", "content": "x"}])
+    async with client, manager as stream:
+        async for _ in stream:
+            pass
+        return stream.current_completion_snapshot
+
+
+def test_recorded_streams_read_as_the_sdk_reads_them() -> None:
+    paths = recordings()
+    if not paths:
+        pytest.skip("FLOWENGINE_RECORDINGS names no folder with recorded OpenAI streams")
+    dice = random.Random(7)
+    for path in paths:
+        body = path.read_bytes()
+        try:
+            expected = asyncio.run(of_sdk(body))
+        except (openai.LengthFinishReasonError, openai.ContentFilterFinishReasonError):
+            continue
+        choice = next(choice for choice in expected.choices if choice.index == 0)
+        for _ in range(5):
+            cuts = [dice.randrange(len(body)) for _ in range(40)]
+            events = read_all(body, cuts)
+            assert text_of(events) == (choice.message.content or ""), path.name
+            called = [
+                (call.function.name, call.function.arguments)
+                for call in choice.message.tool_calls or ()
+            ]
+            assert tools_of(events) == called, path.name
+            end = events[-1]
+            assert isinstance(end, LlmEnd)
+            assert end.reason == choice.finish_reason, path.name
+            if expected.usage is not None:
+                assert end.usage is not None
+                assert end.usage.amount_out == expected.usage.completion_tokens

@@ -1,0 +1,27 @@
+"""Calls and records that the tests of the stores write."""
+
+from __future__ import annotations
+
+from flowengine.ids import CallId
+from flowengine.ports import CallRow, JournalRecord
+
+
+def a_call(name: str = "call_1", *, sid: str | None = None) -> CallRow:
+    return CallRow(
+        id=CallId(name),
+        carrier="twilio",
+        carrier_sid=f"CA_{name}" if sid is None else sid,
+        direction="inbound",
+        from_number="+33600000001",
+        to_number="+33100000001",
+        flow_id="clinic",
+        version="a" * 64,
+        flow={"nodes": {"welcome": {"kind": "greeting", "say": ["Bonjour é"]}}},
+        status="queued",
+        epoch=0,
+        created_at="2026-11-24T00:00:00+00:00",
+    )
+
+
+def a_record(seq: int) -> JournalRecord:
+    return JournalRecord(seq, seq * 20, "input", {"type": "DigitPressed", "digit": str(seq % 10)})
