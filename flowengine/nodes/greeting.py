@@ -53,7 +53,7 @@ class Greeting(Node):
             if elsewhere is not None:
                 return elsewhere
         if self.notice is not None and not comes_back(stage):
-            await say_all(stage, self.notice, interruptible=False)
+            await say_all(stage, self.notice, interruptible=False, is_notice=True)
         if self.first == "caller":
             heard = await stage.hear(Expect(after_ms=duration_ms(self.wait)))
             if not isinstance(heard, Silence):

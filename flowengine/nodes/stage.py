@@ -70,6 +70,8 @@ class Say:
 
     parts: tuple[Part, ...]
     interruptible: bool = True
+    is_notice: bool = False
+    """A recording notice: meanwhile no `*` edge is in force."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,7 +401,9 @@ class Stage(Protocol):
         """What listening for a value of this variable means (its keys, its sensitivity)."""
         ...
 
-    async def say(self, parts: tuple[Part, ...], *, interruptible: bool = True) -> Spoken: ...
+    async def say(
+        self, parts: tuple[Part, ...], *, interruptible: bool = True, is_notice: bool = False
+    ) -> Spoken: ...
 
     async def hear(self, expect: Expect) -> Answer: ...
 

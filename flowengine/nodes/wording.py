@@ -30,7 +30,9 @@ def opens(stage: Stage) -> bool:
     return not (stage.resumed or comes_back(stage) or stage.entered_by == "resume")
 
 
-async def say_all(stage: Stage, text: Text | None, *, interruptible: bool) -> None:
+async def say_all(
+    stage: Stage, text: Text | None, *, interruptible: bool, is_notice: bool = False
+) -> None:
     """Say words that a caller must not miss: after a crash too, since nobody knows what he heard.
 
     The stage puts its own sentence in the place of a resumed node's first words; so it is given
@@ -40,7 +42,7 @@ async def say_all(stage: Stage, text: Text | None, *, interruptible: bool) -> No
         await stage.say((), interruptible=interruptible)
     parts = stage.text(text)
     if parts:
-        await stage.say(parts, interruptible=interruptible)
+        await stage.say(parts, interruptible=interruptible, is_notice=is_notice)
 
 
 def joined(*said: tuple[Part, ...]) -> tuple[Part, ...]:

@@ -48,10 +48,10 @@ from flowengine.flow.scope import CallFacts
 from flowengine.ids import CallId, NodeId
 from flowengine.runtime.context import Context, ServerDefaults, outputs
 from flowengine.runtime.conversation import Entry
-from flowengine.runtime.ear import Ear
 from flowengine.runtime.effects import Effect, LeaveLine, Piece
 from flowengine.runtime.journey import Journey
 from flowengine.runtime.keys import Keys
+from flowengine.runtime.listening import Listening
 from flowengine.runtime.snapshot import restore
 from flowengine.runtime.speaking import APOLOGY, Ended, Speaking
 from flowengine.runtime.thinking import Thinking
@@ -97,7 +97,7 @@ class Actor:
         self._turns, self._keys = turns, keys
         self._walk = walk
         self._journey = Journey(context, (speaking, thinking, turns, keys, walk), self)
-        self._ear = Ear(context, self._journey, (speaking, turns, keys, walk))
+        self._listening = Listening(context, self._journey, (speaking, turns, keys, walk))
         self._ending: _Ending | None = None
         self._is_resumed = False
         self.is_over = False
@@ -210,9 +210,9 @@ class Actor:
     def _hear(self, event: Input) -> None:
         match event:
             case DigitPressed(digit):
-                self._ear.press(digit)
+                self._listening.press(digit)
             case HearingFailed(code):
-                self._ear.failed(code)
+                self._listening.failed(code)
             case (
                 SpeechStarted()
                 | SpeechStopped()
@@ -220,7 +220,7 @@ class Actor:
                 | SegmentHeard()
                 | EndpointReached()
             ):
-                self._ear.hear(event)
+                self._listening.hear(event)
 
     @property
     def _visit(self) -> Visit | None:
@@ -321,7 +321,7 @@ class Actor:
                 self._journey.restart_transfer()
             case "endpoint" | "stt_final" | "barge_in" | "resume" | "utterance" | "inter_digit":
                 if visit is not None:
-                    self._ear.wait_passed(name)
+                    self._listening.wait_passed(name)
             case _ if visit is not None:
                 visit.wait_passed(name)
 

@@ -76,6 +76,8 @@ class Context:
         """Counts entries of nodes over the whole call."""
         self.now_ms = 0
         self.result: Json = None
+        self.stars_in_force = True
+        """False while a recording notice is said."""
         self._generation = 0
         self._began_ms = 0
         self._wall = datetime(2000, 1, 1, tzinfo=UTC)

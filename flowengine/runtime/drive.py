@@ -115,8 +115,10 @@ class StageOfNode:
     def expect_variable(self, name: str, **changes: Json) -> Expect:
         return expect_variable(self._frame.program.flow.variables[name], name, changes)
 
-    async def say(self, parts: tuple[Part, ...], *, interruptible: bool = True) -> Spoken:
-        return await _answer(Say(parts, interruptible), Spoken)
+    async def say(
+        self, parts: tuple[Part, ...], *, interruptible: bool = True, is_notice: bool = False
+    ) -> Spoken:
+        return await _answer(Say(parts, interruptible, is_notice), Spoken)
 
     async def hear(self, expect: Expect) -> Answer:
         return await self.ask((), expect)

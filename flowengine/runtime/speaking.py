@@ -296,12 +296,20 @@ class Speaking:
 
 
 def pieces_of(parts: tuple[Part, ...]) -> tuple[Piece, ...]:
-    """Parts as pieces of an utterance; clause numbers come later."""
-    pieces = []
+    """Parts as pieces of an utterance; clause numbers come later.
+
+    A fragment without a letter or digit (the full stop after a value) cannot be spoken by itself:
+    it goes with the words before it.
+    """
+    pieces: list[Piece] = []
     for part in parts:
         match part:
             case Words(text, static):
-                pieces.append(Piece(0, "words", text, static))
+                before = pieces[-1] if pieces else None
+                if before and before.kind == "words" and not any(map(str.isalnum, text)):
+                    pieces[-1] = Piece(0, "words", before.text + text, before.static and static)
+                else:
+                    pieces.append(Piece(0, "words", text, static))
             case AudioFile(file):
                 pieces.append(Piece(0, "audio", file))
             case Pause(ms):

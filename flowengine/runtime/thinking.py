@@ -8,7 +8,7 @@ the actor decides. Its wait is `reply`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from flowengine.events import (
@@ -21,7 +21,7 @@ from flowengine.events import (
     UsageCounted,
 )
 from flowengine.nodes.stage import Extract, Think
-from flowengine.ports import LlmRequest
+from flowengine.ports import LlmMessage, LlmRequest
 from flowengine.runtime.context import Context
 from flowengine.runtime.effects import AskLlm, CancelLlm, Piece
 from flowengine.runtime.prompting import (
@@ -90,6 +90,8 @@ class Thinking:
         """Ask for a dialog reply; a later round may go on in the same utterance."""
         self.rounds += 1
         request = dialog_request(self._context, think, intents, edges_allowed=self.edges_allowed)
+        if utterance is not None:
+            request = _with_own_words(request, self._speaking.said(utterance))
         self._send("dialog", request, utterance)
 
     def extract(self, extract: Extract) -> None:
@@ -187,6 +189,17 @@ class Thinking:
         if self._asked is not None and self._asked.generation == generation:
             return self._asked
         return None
+
+
+def _with_own_words(request: LlmRequest, said: str) -> LlmRequest:
+    """What the LLM said in this reply so far, before the tool calls that it made in it."""
+    messages = list(request.messages)
+    place = len(messages)
+    while place and (messages[place - 1].role == "tool" or messages[place - 1].tool_uses):
+        place -= 1
+    if said.strip():
+        messages.insert(place, LlmMessage("assistant", said.strip()))
+    return replace(request, messages=tuple(messages))
 
 
 def _sorted(asked: _Asked) -> Proposals:

@@ -119,6 +119,7 @@ class Visit:
         self.thinking.cancel()
         self.keys.forget()
         self._expect = None
+        self.context.stars_in_force = True
         self.context.waits.stop("no_input", "tool", "hold", "answer")
 
     def fail(self, reason: str) -> None:
@@ -129,6 +130,7 @@ class Visit:
     def answer(self, answer: object) -> None:
         self.utterance = None
         self._expect = None
+        self.context.stars_in_force = True
         self.context.waits.stop("no_input", "tool", "hold", "answer")
         self._step(lambda: self._drive.answer(answer))
 
@@ -188,6 +190,7 @@ class Visit:
         parts = self._opening(request.parts)
         if not parts or not self.host.line_is_open:
             return asked.Spoken("", cut=False)
+        self.context.stars_in_force = not request.is_notice
         self._speak(parts, interruptible=request.interruptible)
         return None
 
@@ -357,7 +360,14 @@ class Visit:
             self.answer(self._heard(self._expect, text, confidence))
             return True
         if isinstance(self._drive.request, asked.Think):
+            if self.tools:
+                # The turn stands in the conversation: the LLM sees it with the tool's result.
+                return True
             self.replying.abandon()
+            expect = self.expect
+            if expect is not None:
+                self.answer(self._heard(expect, text, confidence))
+                return True
         return False
 
     def keyed(self, digits: str) -> None:

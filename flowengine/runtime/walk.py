@@ -52,7 +52,9 @@ class Walk:
         """The keys that edges wait for now."""
         found: dict[str, None] = {}
         for depth, frame in self._frames():
-            for keys in frame.program.edges.digits(frame.node, only_star=self._is_outer(depth)):
+            for keys in frame.program.edges.digits(
+                frame.node, only_star=self._is_outer(depth), star=self._context.stars_in_force
+            ):
                 found[keys] = None
         return tuple(found)
 
@@ -62,7 +64,11 @@ class Walk:
         for depth, frame in self._frames():
             scope = self._context.scope(frame)
             edges = frame.program.edges.intents(
-                frame.node, scope, self._state(frame), only_star=self._is_outer(depth)
+                frame.node,
+                scope,
+                self._state(frame),
+                only_star=self._is_outer(depth),
+                star=self._context.stars_in_force,
             )
             for edge in edges:
                 if isinstance(edge.on, OnIntent):
@@ -82,7 +88,12 @@ class Walk:
     def on_key(self, digits: str) -> Move | None:
         return self._first(
             lambda frame, outer: frame.program.edges.on_key(
-                frame.node, digits, self._context.scope(frame), self._state(frame), only_star=outer
+                frame.node,
+                digits,
+                self._context.scope(frame),
+                self._state(frame),
+                only_star=outer,
+                star=self._context.stars_in_force,
             ),
             {"digits": digits},
             "key",
@@ -91,7 +102,11 @@ class Walk:
     def on_change(self) -> Move | None:
         return self._first(
             lambda frame, outer: frame.program.edges.on_change(
-                frame.node, self._context.scope(frame), self._state(frame), only_star=outer
+                frame.node,
+                self._context.scope(frame),
+                self._state(frame),
+                only_star=outer,
+                star=self._context.stars_in_force,
             ),
             {"change": True},
             "value",

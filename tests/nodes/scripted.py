@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar, cast
 from flowengine.events import Json
 from flowengine.flow.document import Retry
 from flowengine.flow.kind import Node
-from flowengine.flow.parts import Composed, Part, Pause, Words
+from flowengine.flow.parts import Composed, Part, Pause, Words, spoken_text
 from flowengine.flow.scope import CallFacts
 from flowengine.flow.types import Text
 from flowengine.nodes import load_kinds
@@ -96,7 +96,8 @@ class ScriptedStage:
             return (Composed(text["prompt"]),)
         return self.text(next(iter(text.values())), try_number=try_number)
 
-    def string(self, template: str) -> str:
+    def string(self, text: Text) -> str:
+        template = text if isinstance(text, str) else spoken_text(self.text(text))
         for name, value in self.values.items():
             template = template.replace("{{ " + name + " }}", str(value))
         return template
@@ -118,8 +119,11 @@ class ScriptedStage:
     async def _await(self, request: Request) -> Answer:
         return await _Awaited(request)
 
-    async def say(self, parts: tuple[Part, ...], *, interruptible: bool = True) -> asked.Spoken:
-        return cast("asked.Spoken", await self._await(asked.Say(parts, interruptible)))
+    async def say(
+        self, parts: tuple[Part, ...], *, interruptible: bool = True, is_notice: bool = False
+    ) -> asked.Spoken:
+        request = asked.Say(parts, interruptible, is_notice)
+        return cast("asked.Spoken", await self._await(request))
 
     async def hear(self, expect: Expect) -> asked.Answer:
         return cast("asked.Answer", await self._await(asked.Ask((), expect)))

@@ -20,7 +20,7 @@ def test_inbound_says_notice_then_first_words() -> None:
     played = play(node("greeting", notice="We record.", say="Hello."))
     assert played.outcome == Outcome("done")
     assert played.requests == (
-        Say(words("We record."), interruptible=False),
+        Say(words("We record."), interruptible=False, is_notice=True),
         Say(words("Hello."), interruptible=True),
     )
 
