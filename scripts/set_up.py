@@ -16,7 +16,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
+
+Finished = subprocess.CompletedProcess[str]
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
@@ -24,7 +27,9 @@ LOG = VENV / "set-up.log"
 CONSTRAINTS = ROOT / "constraints.txt"
 OLDEST = (3, 11)
 SPEAK_EVERY_S = 5.0
-NO_WHEEL = ("No matching distribution found", "not a supported wheel")
+# pip's words for a package that does not exist for this platform; the second, with constraints.
+NO_WHEEL = ("No matching distribution found", "ResolutionImpossible", "not a supported wheel")
+THERE, DONE, FAILED = "there", "done", "failed"
 
 
 def main(arguments: list[str]) -> int:
@@ -37,11 +42,14 @@ def main(arguments: list[str]) -> int:
         print(problem)
         return 1
     started = time.monotonic()
-    done = [_environment(), _dependencies(arguments[0]), _package()]
-    if not all(done):
-        print(f"  set-up stopped; pip's own words are in {LOG.relative_to(ROOT)}")
+    done: list[str] = []
+    for step in (_environment, partial(_dependencies, arguments[0]), _package):
+        if FAILED not in done:
+            done.append(step())
+    if FAILED in done:
+        print(f"  set-up stopped; see also {LOG.relative_to(ROOT)}")
         return 1
-    if "done" in done:
+    if DONE in done:
         print(f"  set-up finished in {time.monotonic() - started:.0f} s")
     return 0
 
@@ -62,12 +70,15 @@ def _problem() -> str:
 
 
 def _environment() -> str:
-    python = _python()
-    if python.exists():
-        return "there"
-    print("[1/3] making .venv")
+    # Made last, so that a set-up which was interrupted starts again.
+    if (VENV / "bin" / "pip").exists():
+        return THERE
+    print("[1/3] making .venv", flush=True)
     made = subprocess.run([sys.executable, "-m", "venv", "--clear", str(VENV)], check=False)
-    return "done" if made.returncode == 0 else ""
+    if made.returncode != 0:
+        return FAILED
+    LOG.touch()
+    return DONE
 
 
 def _dependencies(purpose: str) -> str:
@@ -75,25 +86,26 @@ def _dependencies(purpose: str) -> str:
     wanted = _digest([ROOT / "pyproject.toml", CONSTRAINTS])
     extras = ["local"] if purpose == "run" else ["local", "dev"]
     if any(_stamp(f"installed-{kept}") == wanted for kept in {purpose, "dev"}):
-        return "there"
+        return THERE
     for_tests = " and the tools of the tests" if purpose == "dev" else ""
-    print(f"[2/3] installing packages{for_tests} (some 200 MB the first time)")
-    if not _pip("installing", "install", *_locked(), "hatchling"):
-        return ""
-    if not _install(extras):
-        if not any(word in LOG.read_text() for word in NO_WHEEL):
-            return ""
+    print(f"[2/3] installing packages{for_tests} (some 200 MB the first time)", flush=True)
+    builder = _pip("install", *_locked(), "hatchling")
+    if builder.returncode != 0:
+        return _failed(builder)
+    installed = _install(extras)
+    if installed.returncode != 0 and any(words in installed.stdout for words in NO_WHEEL):
         print("  Local speech has no packages for this platform and Python: going on without it.")
         print("  The demo runs by keypad and text here; everything else is the same.")
-        if not _install([extra for extra in extras if extra != "local"]):
-            return ""
+        installed = _install([extra for extra in extras if extra != "local"])
+    if installed.returncode != 0:
+        return _failed(installed)
     _set_stamp(f"installed-{purpose}", wanted)
-    return "done"
+    return DONE
 
 
-def _install(extras: list[str]) -> bool:
+def _install(extras: list[str]) -> Finished:
     chosen = f".[{','.join(extras)}]" if extras else "."
-    return _pip("installing", "install", *_locked(), "--no-build-isolation", chosen)
+    return _pip("install", *_locked(), "--no-build-isolation", chosen)
 
 
 def _package() -> str:
@@ -101,14 +113,15 @@ def _package() -> str:
     sources = [path for path in _sources() if path.is_file()]
     now = _digest([ROOT / "pyproject.toml", *sorted(sources)])
     if _stamp("package") == now:
-        return "there"
-    print("[3/3] installing flowengine from this tree")
+        return THERE
+    print("[3/3] installing flowengine from this tree", flush=True)
     shutil.rmtree(ROOT / "build", ignore_errors=True)
     options = ("--no-deps", "--no-index", "--no-build-isolation", "--force-reinstall")
-    if not _pip("building", "install", *options, "."):
-        return ""
+    installed = _pip("install", *options, ".")
+    if installed.returncode != 0:
+        return _failed(installed)
     _set_stamp("package", now)
-    return "done"
+    return DONE
 
 
 def _sources() -> Iterable[Path]:
@@ -118,14 +131,16 @@ def _sources() -> Iterable[Path]:
                 yield path
 
 
-def _pip(doing: str, *arguments: str) -> bool:
+def _pip(*arguments: str) -> Finished:
     """Run pip; say every few seconds what it is at."""
     command = [str(_python()), "-m", "pip", "--no-input", "--disable-pip-version-check"]
+    command += arguments
     started = spoken = time.monotonic()
+    lines: list[str] = []
     with (
-        LOG.open("w") as log,
+        LOG.open("a") as log,
         subprocess.Popen(
-            [*command, *arguments],
+            command,
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -135,14 +150,19 @@ def _pip(doing: str, *arguments: str) -> bool:
     ):
         for line in pip.stdout or ():
             log.write(line)
+            lines.append(line)
             now = time.monotonic()
             if line.strip() and now - spoken >= SPEAK_EVERY_S:
                 spoken = now
-                print(f"  {now - started:4.0f} s  {doing}: {line.strip()[:80]}", flush=True)
-    if pip.returncode != 0:
-        for line in LOG.read_text().splitlines()[-4:]:
+                print(f"  {now - started:4.0f} s  {line.strip()[:80]}", flush=True)
+    return subprocess.CompletedProcess(command, pip.returncode, "".join(lines))
+
+
+def _failed(pip: Finished) -> str:
+    for line in pip.stdout.splitlines():
+        if line.startswith("ERROR"):
             print(f"  pip: {line}")
-    return pip.returncode == 0
+    return FAILED
 
 
 def _locked() -> tuple[str, ...]:

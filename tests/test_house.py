@@ -20,19 +20,8 @@ LONGEST_FUNCTION = 100
 LONG_FUNCTION = 50
 LONG_SHARE = 0.02
 
-# The files of runtime/ that touch the world. Every other one there decides, and is pure.
-SHELL = {
-    "call",
-    "egress",
-    "functions",
-    "journal",
-    "lifecycle",
-    "playback",
-    "prompts",
-    "routing",
-    "supervisor",
-    "tools",
-}
+# Where a call is decided; what these import of runtime/ decides with them.
+DECIDING = ("actor", "drive", "playout", "turns", "walk")
 IMPURE = {
     "aiohttp",
     "anyio",
@@ -127,11 +116,18 @@ def is_within(module: str, roots: set[str]) -> bool:
     return any(module == root or module.startswith(f"{root}.") for root in roots)
 
 
-def pure_files() -> Iterator[Path]:
-    yield from python_files("flowengine/flow", "flowengine/nodes")
-    for path in python_files("flowengine/runtime"):
-        if path.stem not in SHELL:
-            yield path
+def pure_files() -> set[Path]:
+    """What decides: the language, the nodes, and the machines with all they import of runtime/."""
+    runtime = ROOT / "flowengine" / "runtime"
+    pure = set(python_files("flowengine/flow", "flowengine/nodes"))
+    left = [runtime / f"{name}.py" for name in DECIDING]
+    while left:
+        path = left.pop()
+        if path not in pure and path.exists():
+            pure.add(path)
+            modules = (name.removeprefix("flowengine.runtime.") for name in imports(tree_of(path)))
+            left += [runtime / f"{name.split('.')[0]}.py" for name in modules]
+    return pure
 
 
 def test_no_file_is_too_long() -> None:
@@ -163,7 +159,7 @@ def test_modules_and_classes_have_names_that_say_something() -> None:
 
 def test_each_test_module_has_a_docstring_and_one_category() -> None:
     wrong = {}
-    for path in python_files("tests"):
+    for path in python_files("tests", "flows"):
         if not path.name.startswith("test_"):
             continue
         tree = tree_of(path)
@@ -183,16 +179,16 @@ def test_each_test_module_has_a_docstring_and_one_category() -> None:
 def test_what_decides_is_pure() -> None:
     impure = {
         name_of(path): sorted({name for name in imports(tree_of(path)) if is_within(name, IMPURE)})
-        for path in pure_files()
+        for path in sorted(pure_files())
     }
-    assert {"flowengine/runtime/turns.py", "flowengine/runtime/walk.py"} <= impure.keys()
+    assert {f"flowengine/runtime/{name}.py" for name in DECIDING} <= impure.keys()
     assert {name: found for name, found in impure.items() if found} == {}
 
 
 def test_what_decides_reads_no_clock_of_datetime() -> None:
     reads = [
         f"{name_of(path)}:{node.lineno}"
-        for path in pure_files()
+        for path in sorted(pure_files())
         for node in ast.walk(tree_of(path))
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
@@ -222,6 +218,27 @@ def test_the_tree_names_no_machine_and_no_registry() -> None:
         if FOREIGN.search(line)
     ]
     assert found == []
+
+
+def test_pages_point_at_what_is_there() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    lost = []
+    for page in (path for path in repository_files() if path.suffix == ".md"):
+        text = page.read_text(encoding="utf-8")
+        links = re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", text)
+        lost += [
+            f"{name_of(page)}: {link}"
+            for link in links
+            if "://" not in link and not (page.parent / link).exists()
+        ]
+        made = re.findall(r"^    make ([a-z-]+)|`make ([a-z-]+)`", text, re.MULTILINE)
+        lost += [
+            f"{name_of(page)}: make {verb}"
+            for pair in made
+            for verb in pair
+            if verb and verb not in targets
+        ]
+    assert lost == []
 
 
 def repository_files() -> Iterator[Path]:

@@ -70,7 +70,9 @@ def _undeclared(text: str, column: int, names: Names, place: Visible) -> Fault:
     found = re.search(r"undeclared reference to '([^']*)'", text)
     name = found[1] if found else ""
     if name.startswith("known."):
-        name, column = name.removeprefix("known."), column + len("known(")
+        name = name.removeprefix("known.")
+        # The place is the last dot; of a plain name that is where its bracket stood.
+        column += 0 if "." in name else 1
     if name == "known":
         message = "known() takes the name of a variable."
         return Fault("expression_type", message, column, "", "Write known(day).")
@@ -78,10 +80,9 @@ def _undeclared(text: str, column: int, names: Names, place: Visible) -> Fault:
     declared = sorted(names.types)
     if head == "input" and place == "tool":
         fix = "Declare it under the tool's 'input'."
-        near = difflib.get_close_matches(name, declared, n=1, cutoff=0.7)
-        return Fault(
-            "unknown_name", f"{name!r} is not declared.", column, near[0] if near else "", fix
-        )
+        alike = difflib.get_close_matches(name, declared, n=1, cutoff=0.7)
+        near = alike[0] if alike else ""
+        return Fault("unknown_name", f"{name!r} is not declared.", column, near, fix)
     if head in _only_there and head not in {known.partition(".")[0] for known in declared}:
         return Fault("unknown_name", f"{name!r} is not known here.", column, "", _only_there[head])
     if name in _aloud:

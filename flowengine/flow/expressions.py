@@ -129,7 +129,7 @@ class Expressions:
     def compile(self, source: str, *, wants: str = "any", place: Place | None = None) -> Expression:
         """Compile and check; raises ExpressionError.
 
-        `wants`: `any`, `bool`, `string` (whatever can be said) or a type of variable.
+        `wants`: `any`, `bool`, `said` (whatever can be said) or a type of variable.
         """
         place = place or Place()
         environment, key = self._environment(place)
@@ -361,13 +361,13 @@ def _check_kind(kind: str, wants: str) -> None:
         return
     if wants == "bool":
         good, fix = kind == "BOOL", "Compare it with something, such as x == 'a'."
-    elif wants == "string":
+    elif wants == "said":
         good, fix = kind in _sayable or kind.startswith("LIST"), "Take a part of it."
     else:
         good = kind == "NULL" or _fits(kind, wants)
         fix = f"Write an expression that gives a {wants}."
     if not good:
-        wanted = {"bool": "true or false", "string": "something to say"}.get(wants, f"a {wants}")
+        wanted = {"bool": "true or false", "said": "something to say"}.get(wants, f"a {wants}")
         raise ExpressionError("expression_type", f"This is {kind}, and must be {wanted}.", fix=fix)
 
 

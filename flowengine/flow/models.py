@@ -45,7 +45,7 @@ class FlowModel(BaseModel):
 
     def written(self) -> dict[str, Any]:
         """The part as JSON, with the keys that were written."""
-        return self.model_dump(by_alias=True, exclude_unset=True)
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
 
 def _dump_part(part: FlowModel, info: SerializationInfo) -> dict[str, Any]:

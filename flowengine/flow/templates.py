@@ -132,7 +132,7 @@ class Template:
 def compile_template(expressions: Expressions, source: str, place: Place) -> Template:
     """Compile what stands between the braces; raises ExpressionError with the string's column."""
     pieces: list[str | Expression] = []
-    wants = "any" if place.kind == "tool" else "string"
+    wants = "any" if place.kind == "tool" else "said"
     for fragment in split(source):
         if not fragment.is_expression:
             pieces.append(fragment.text)

@@ -166,10 +166,10 @@ def _scalar(variable: Variable, value: Json, scope: Scope) -> Json:
     if isinstance(value, (list, dict)):
         raise _WrongError("type")
     taken = _forms.get(variable.type, _string)(value)
-    if taken is None and isinstance(value, (str, int)) and not isinstance(value, bool):
+    if taken is None and isinstance(value, str) and variable.type in spoken.TYPES:
         taken = spoken.understand(
             variable.type,
-            str(value),
+            value,
             today=today(scope),
             language=scope.language,
             region=region(scope),

@@ -207,6 +207,19 @@ def masked(frame: Frame, name: str, value: Json) -> Json:
     return value
 
 
+def masked_arguments(frame: Frame, arguments: Mapping[str, Json]) -> dict[str, Json]:
+    """A tool's arguments as records may hold them: nothing that holds a sensitive value."""
+    secret = [
+        str(value)
+        for name, value in frame.values.items()
+        if frame.program.flow.variables[name].sensitive and value not in (None, "")
+    ]
+    return {
+        name: {"sensitive": True} if any(item in str(value) for item in secret) else value
+        for name, value in arguments.items()
+    }
+
+
 def evaluated(
     context: Context, assignments: Mapping[str, str], result: Mapping[str, Json]
 ) -> Iterator[tuple[str, Json]]:

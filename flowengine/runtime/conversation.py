@@ -14,6 +14,9 @@ from typing import Literal
 from flowengine.events import Json
 from flowengine.ports import LlmMessage, LlmToolUse
 
+NOTE_CHARS = 2000
+"""Of the conversation before a node, how much its note holds, from the end."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -69,22 +72,28 @@ class Conversation:
         return False
 
     def messages(self, memory: str | int, since_entry: int) -> tuple[LlmMessage, ...]:
-        """The messages for the LLM: `all`, `none` (this node's only) or the last n."""
+        """The messages for the LLM.
+
+        `all`, `none` (this node's only), `summary` (what came before this node as one short note)
+        or the last n contributions.
+        """
         entries = self._entries
-        if memory == "none":
+        note: tuple[LlmMessage, ...] = ()
+        if memory in ("none", "summary"):
             entries = [entry for entry in entries if entry.node_entry >= since_entry]
+        if memory == "summary":
+            before = _lines([entry for entry in self._entries if entry.node_entry < since_entry])
+            if before:
+                note = (LlmMessage("user", f"(Earlier in this call: {before[-NOTE_CHARS:]})"),)
         elif isinstance(memory, int):
             entries = entries[-memory:]
         while entries and entries[0].by == "tool_result":
             entries = entries[1:]
-        return _answered(tuple(_message(entry) for entry in entries))
+        return note + _answered(tuple(_message(entry) for entry in entries))
 
     def transcript(self) -> str:
         """The whole conversation as lines, for extraction."""
-        names = {"caller": "Caller", "bot": "Agent"}
-        return "\n".join(
-            f"{names[entry.by]}: {entry.text}" for entry in self._entries if entry.by in names
-        )
+        return _lines(self._entries)
 
     def to_json(self) -> list[dict[str, Json]]:
         return [asdict(entry) for entry in self._entries]
@@ -92,6 +101,11 @@ class Conversation:
     @classmethod
     def from_json(cls, document: list[Mapping[str, Json]]) -> Conversation:
         return cls(tuple(Entry(**entry) for entry in document))
+
+
+def _lines(entries: list[Entry]) -> str:
+    names = {"caller": "Caller", "bot": "Agent"}
+    return "\n".join(f"{names[entry.by]}: {entry.text}" for entry in entries if entry.by in names)
 
 
 def tool_result_text(body: Json) -> str:

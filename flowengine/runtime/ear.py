@@ -1,183 +1,214 @@
-"""What the caller does: speech and words through turn taking, keys through the key machine.
+"""The hearing pipe: the line's audio into the energy gate and the recogniser, digits to the actor.
 
-Pure part of the actor. A turn goes to an intent's edge, to the node that listens, or is kept for
-the next node that does; so do keys.
+Audio goes straight through, frame by frame, with no queue in between; only what it means becomes
+an event. A recogniser that is not open yet is given what it missed.
 """
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import structlog
+
+from flowengine.errors import ConfigError, ProviderError
 from flowengine.events import (
-    EndpointReached,
-    FaultMet,
-    InterimHeard,
-    SegmentHeard,
+    DigitPressed,
+    HearingFailed,
+    Input,
+    LineClosed,
     SpeechStarted,
     SpeechStopped,
-    TurnEnded,
+    Usage,
 )
-from flowengine.flow.matcher import DEFAULT_THRESHOLD, Match, Matcher
-from flowengine.flow.scope import TurnFacts
-from flowengine.runtime.context import Context
-from flowengine.runtime.conversation import Entry
-from flowengine.runtime.journey import Journey
-from flowengine.runtime.keys import Keyed, Keys
-from flowengine.runtime.speaking import Ended, Speaking
-from flowengine.runtime.turns import Confirm, Pause, Resume, TurnEffect, TurnOver, Turns
-from flowengine.runtime.visit import Visit
-from flowengine.runtime.walk import Walk
+from flowengine.flow.defaults import SttUse
+from flowengine.media.gate import SpeechGate
+from flowengine.ports import (
+    BYTES_PER_MS,
+    Line,
+    LineAudio,
+    LineDigit,
+    LineMark,
+    LineStopped,
+    SttEvent,
+    SttHints,
+    SttRequest,
+    SttSession,
+)
+from flowengine.runtime.services import Vendors
 
-LONGEST_TYPE_AHEAD = 20
+Spawn = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
+MISSED_BYTES = 10_000 * BYTES_PER_MS
+"""Audio kept for a recogniser that is still being opened."""
+CLOSE_S = 3.0
 
-Hearing = SpeechStarted | SpeechStopped | InterimHeard | SegmentHeard | EndpointReached
+log = structlog.get_logger(__name__)
+
+
+class HeardAudio(Protocol):
+    """Whoever records what the caller says."""
+
+    def caller(self, audio: bytes) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The recogniser that a node wants."""
+
+    use: SttUse
+    language: str
+    endpointing_ms: int
+
+    def request(self) -> SttRequest:
+        settings = dict(self.use.settings)
+        terms = settings.pop("keyterms", ())
+        keyterms = tuple(str(term) for term in terms) if isinstance(terms, (list, tuple)) else ()
+        return SttRequest(
+            self.use.model or "", self.language, self.endpointing_ms, keyterms, settings
+        )
 
 
 class Ear:
-    """Takes what the caller says and keys to where it belongs."""
+    """The hearing pipe of one call. `run` is its one task."""
 
     def __init__(
         self,
-        context: Context,
-        journey: Journey,
-        parts: tuple[Speaking, Turns, Keys, Walk],
+        line: Line,
+        vendors: Vendors,
+        spawn: Spawn,
+        report: Callable[[Input], None],
+        mark_came: Callable[[str], None],
+        record: HeardAudio | None = None,
     ) -> None:
-        self._context = context
-        self._journey = journey
-        self._speaking, self._turns, self._keys, self._walk = parts
+        self._line = line
+        self._vendors = vendors
+        self._spawn = spawn
+        self._report = report
+        self._mark_came = mark_came
+        self._record = record
+        self._gate = SpeechGate()
+        self._session: SttSession | None = None
+        self._missed = bytearray()
+        self._wanted: Wanted | None = None
+        self._life = 0
+        self._hints = SttHints()
+        self._finalize_due = False
+        self._usages: list[Usage] = []
+        self._is_closed = False
 
-    @property
-    def _visit(self) -> Visit | None:
-        return self._journey.visits[-1] if self._journey.visits else None
+    async def run(self) -> None:
+        """Read the line until it stops."""
+        gate, record = self._gate, self._record
+        async for event in self._line.events():
+            if isinstance(event, LineAudio):
+                audio = event.audio
+                change = gate.feed(audio)
+                if change is not None:
+                    self._report(
+                        SpeechStarted("energy") if change.speaking else SpeechStopped("energy")
+                    )
+                if self._session is not None:
+                    self._session.feed(audio)
+                elif self._wanted is not None:
+                    self._miss(audio)
+                if record is not None:
+                    record.caller(audio)
+            elif isinstance(event, LineMark):
+                self._mark_came(event.name)
+            elif isinstance(event, LineDigit):
+                self._report(DigitPressed(event.digit))
+            elif isinstance(event, LineStopped):
+                self._report(LineClosed(event.reason))
+                return
+        self._report(LineClosed("left"))
 
-    # --- speech ---
+    # --- the actor's effects ---
 
-    def hear(self, event: Hearing) -> None:
-        """Take evidence of speech."""
-        visit = self._visit
-        if visit is None:
+    def want(self, wanted: Wanted, *, first: bool = False) -> None:
+        """Use this recogniser from now on; the one before listens until it is open.
+
+        `first`: only if none was asked for yet.
+        """
+        if wanted == self._wanted or self._is_closed or (first and self._wanted is not None):
             return
-        context = self._context
-        self._turns.endpointing_ms = context.endpointing_ms
-        self._turns.barge_in_ms = context.barge_in_ms
-        if not isinstance(event, (SpeechStopped, EndpointReached)):
-            visit.evidence()
-        floor = self._speaking.floor(closed_question=visit.is_closed_question)
-        self._follow(self._turns.receive(event, context.now_ms, floor))
-        self._after_quiet()
+        self._wanted = wanted
+        self._life += 1
+        self._spawn(self._open(wanted, self._life), "recogniser")
 
-    def wait_passed(self, name: str) -> None:
-        """A wait of turn taking, or of the keys, came to its limit."""
-        if name != "inter_digit":
-            self._follow(self._turns.wait_passed(name, self._context.now_ms))
-        elif self._visit is not None:
-            expect = self._visit.expect
-            plan = expect.keys if expect is not None else None
-            self._entry(self._keys.wait_passed(plan, self._walk.key_strings()))
-        self._after_quiet()
-
-    def failed(self, code: str) -> None:
-        """The recogniser is lost: keys still work, but who waits for a voice is told."""
-        self._context.report(FaultMet(code, "stt"))
-        visit = self._visit
-        if visit is not None and (visit.expect is None or visit.expect.voice):
-            visit.fail(code)
-
-    def _follow(self, effects: list[TurnEffect]) -> None:
-        for effect in effects:
-            match effect:
-                case Pause():
-                    self._speaking.pause()
-                case Resume():
-                    self._speaking.resume()
-                case Confirm():
-                    self._confirmed()
-                case TurnOver():
-                    self._turn_over(effect)
-
-    def _confirmed(self) -> None:
-        """The caller has the floor."""
-        ended: list[Ended] = self._speaking.cut(by_caller=True)
-        visit = self._visit
-        if visit is not None:
-            visit.interrupted()
-            visit.spoken(ended)
-
-    def _after_quiet(self) -> None:
-        if self._visit is not None and not self._turns.is_caller_speaking:
-            self._visit.quiet()
-
-    def _turn_over(self, turn: TurnOver) -> None:
-        visit = self._visit
-        if visit is None:
+    def hint(self, hints: SttHints) -> None:
+        if hints == self._hints:
             return
-        context, journey = self._context, self._journey
-        self._walk.caller_acted()
-        if visit.expect is not None and visit.is_sensitive and not visit.expect.voice:
-            # Keypad only: what was said is not looked at and not kept.
+        self._hints = hints
+        if self._session is not None:
+            self._session.hint(hints)
+
+    def finalize(self) -> None:
+        if self._session is not None:
+            self._session.finalize()
+        else:
+            self._finalize_due = True
+
+    async def close(self) -> list[Usage]:
+        """Close the recogniser; returns what was used."""
+        self._is_closed = True
+        self._life += 1
+        session, self._session = self._session, None
+        if session is not None:
+            await self._close(session)
+        return self._usages
+
+    # --- inside ---
+
+    async def _open(self, wanted: Wanted, life: int) -> None:
+        try:
+            stt = self._vendors.stt(wanted.use)
+            session = await stt.open(wanted.request(), lambda event: self._heard(life, event))
+        except (ProviderError, ConfigError) as error:
+            self._failed(life, error.code)
             return
-        journey.turn_count += 1
-        shown = "" if visit.is_sensitive else turn.text
-        context.turn = TurnFacts(shown, turn.confidence, journey.turn_count)
-        context.report(
-            TurnEnded(journey.turn_count, shown, turn.confidence, turn.by, turn.endpointing_ms)
-        )
-        context.conversation.add(
-            Entry("caller", shown, context.node_entry, turn=journey.turn_count)
-        )
-        self._speaking.answer_next("turn", {"endpointing": turn.endpointing_ms})
-        self._place(visit, turn)
-
-    def _place(self, visit: Visit, turn: TurnOver) -> None:
-        """Give a turn to an intent's edge, to the node, or keep it for the next that listens."""
-        own = visit.score(turn.text)
-        if not visit.lets_llm_decide and own < 1.0:
-            best = self._matched_intent(turn.text)
-            if best is not None and best.score > own:
-                move = self._walk.on_intent(best.name, "matcher", quote=turn.text, score=best.score)
-                if self._journey.take(move):
-                    return
-        if not visit.turn(turn.text, turn.confidence):
-            self._journey.pending_turn = turn.text
-
-    def _matched_intent(self, text: str) -> Match | None:
-        """The best intent by the local matcher; None when none is meant."""
-        intents = self._walk.intents()
-        if not intents:
-            return None
-        matcher = Matcher(
-            {item.id: (item.intent, *item.examples) for item in intents},
-            negatives={item.id: item.not_examples for item in intents if item.not_examples},
-        )
-        return matcher.best(text, DEFAULT_THRESHOLD)
-
-    # --- keys ---
-
-    def press(self, digit: str) -> None:
-        """Take a key."""
-        visit = self._visit
-        if visit is None:
+        except Exception as error:  # noqa: BLE001 - an adapter's bug is told like any failure
+            log.error("recogniser_broke", error=type(error).__name__)
+            self._failed(life, "internal")
             return
-        self._walk.caller_acted()
-        visit.evidence()
-        plan = visit.expect.keys if visit.expect is not None else None
-        edges = self._walk.key_strings()
-        is_wanted = plan is not None or any(keys.startswith(digit) for keys in edges)
-        if not is_wanted and not self._keys.entered:
-            journey = self._journey
-            journey.pending_keys = (journey.pending_keys + digit)[-LONGEST_TYPE_AHEAD:]
-            visit.quiet()
+        if life != self._life:
+            await self._close(session)
             return
-        if plan is not None:
-            self._turns.forget()
-            visit.cut_own_words()
-        self._entry(self._keys.press(digit, self._context.now_ms, plan, edges))
-        self._after_quiet()
+        before, self._session = self._session, session
+        session.hint(self._hints)
+        if self._missed:
+            session.feed(bytes(self._missed))
+            self._missed.clear()
+        if self._finalize_due:
+            self._finalize_due = False
+            session.finalize()
+        if before is not None:
+            await self._close(before)
 
-    def _entry(self, entry: Keyed | None) -> None:
-        visit = self._visit
-        if entry is None or visit is None:
+    def _heard(self, life: int, event: SttEvent) -> None:
+        # The recogniser before stays good until the next one is open, and ends what it heard.
+        if self._is_closed or life < self._life - 1:
             return
-        self._speaking.answer_next("key", {})
-        if entry.to == "node":
-            visit.keyed(entry.digits)
-        elif not self._journey.take(self._walk.on_key(entry.digits)):
-            visit.quiet()
+        if life == self._life or not isinstance(event, HearingFailed):
+            self._report(event)
+
+    def _failed(self, life: int, code: str) -> None:
+        if life == self._life and not self._is_closed:
+            self._missed.clear()
+            self._report(HearingFailed(code))
+
+    def _miss(self, audio: bytes) -> None:
+        self._missed += audio
+        if len(self._missed) > MISSED_BYTES:
+            del self._missed[: len(self._missed) - MISSED_BYTES]
+
+    async def _close(self, session: SttSession) -> None:
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                usage = await session.close()
+        except TimeoutError:
+            log.warning("recogniser_not_closed")
+            return
+        if usage is not None:
+            self._usages.append(usage)

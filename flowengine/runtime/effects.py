@@ -154,8 +154,8 @@ Effect = (
     | SaveCheckpoint
 )
 
-_UNWRITTEN = {"scope", "stt", "tts"}
-"""Fields that follow from the flow's version; they are not journalled."""
+_UNWRITTEN = {"scope", "stt", "tts", "arguments"}
+"""What follows from the flow's version, and a tool's arguments, which its fact holds masked."""
 
 
 def to_json(effect: Effect) -> dict[str, Json]:

@@ -1,4 +1,4 @@
-"""What goes to the line: the one place where audio waits, is sent, and where stale audio is dropped.
+"""What goes to the line: the one place where audio waits and where stale audio is dropped.
 
 One per line. The call's actor opens, cuts, pauses and resumes it in its own step, and the voice
 feeds it; all of that is synchronous, so that nothing lies between the check of a generation and
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from flowengine.errors import CarrierError
-from flowengine.events import AudioSent, Input, MarkReached, Word
+from flowengine.events import AudioSent, Input, LineClosed, MarkReached, Word
 from flowengine.media.g711 import ULAW_SILENCE
 from flowengine.ports import BYTES_PER_MS, Line
 
@@ -235,6 +235,7 @@ class Playback:
             if error.code != "line_lost":
                 raise
             self._is_silent = True
+            self._report(LineClosed("lost"))
         finally:
             if self._room is not None:
                 self._room.cancel()

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from flowengine.events import Json
+from flowengine.flow.cel_values import local
 from flowengine.flow.variables import Variable
 from flowengine.nodes.stage import Extract, Think
 from flowengine.ports import LlmMessage, LlmRequest, LlmTool
@@ -81,7 +82,7 @@ def dialog_request(
         persona or "",
         _MANNERS,
         think.prompt,
-        f"Speak {context.spoken_language}. Now it is {context.wall.strftime('%A %Y-%m-%d %H:%M')} UTC.",
+        f"Speak {context.spoken_language}. {_now(context)}",
         _wanted(context, think),
         _EDGES if with_edges else "",
         _NOTES if variables else "",
@@ -135,6 +136,12 @@ def compose_request(context: Context, prompt: str) -> LlmRequest:
         messages=(LlmMessage("system", system), *history, LlmMessage("user", "(Say it now.)")),
         options=dict(llm.settings) if llm else {},
     )
+
+
+def _now(context: Context) -> str:
+    """The date and the hour where the flow is at home; no minutes, so that prompts stay cached."""
+    now = local(context.wall, context.settings().timezone or "UTC")
+    return f"Today is {now:%A, %Y-%m-%d}, about {now:%H} o'clock."
 
 
 def _wanted(context: Context, think: Think) -> str:

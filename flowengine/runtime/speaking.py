@@ -190,7 +190,7 @@ class Speaking:
             left_ms += SPEECH_MS
         return Floor(
             speaking=self._playout.is_playing(now_ms),
-            interruptible=all(spoken.interruptible for spoken in self._queue.values()),
+            interruptible=first is None or first.interruptible,
             left_ms=left_ms,
             closed_question=closed_question,
         )
@@ -206,8 +206,10 @@ class Speaking:
         at = self._paused_at
         self._playout.resume(self._context.now_ms)
         self._context.report(BargeIn("resumed", at.generation if at else 0))
-        if at is not None:
-            self._context.do(ResumeSpeech(at.generation, at.clause, at.from_ms))
+        if at is None:
+            # Everything that was sent was played: only what is still to come goes on.
+            at = Position(self._context.generation + 1, 0, 0)
+        self._context.do(ResumeSpeech(at.generation, at.clause, at.from_ms))
         self._paused_at = None
         self._watch()
 

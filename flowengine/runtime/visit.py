@@ -27,7 +27,7 @@ from flowengine.flow.parts import Composed, Part, Pause
 from flowengine.flow.types import duration_ms
 from flowengine.nodes import stage as asked
 from flowengine.nodes.stage import Expect, Outcome, Request
-from flowengine.runtime.context import Context, evaluated, masked
+from flowengine.runtime.context import Context, evaluated, masked, masked_arguments
 from flowengine.runtime.conversation import Entry, tool_result_text
 from flowengine.runtime.drive import Drive, EnteredBy, StageOfNode
 from flowengine.runtime.effects import Listen, Piece, RunTool
@@ -437,7 +437,7 @@ class Visit:
         context = self.context
         tool = context.program.flow.tools[name]
         barrier = getattr(tool, "method", "POST") != "GET"
-        shown = {item: masked(context.frame, item, value) for item, value in arguments.items()}
+        shown = masked_arguments(context.frame, arguments)
         context.report(ToolCalled(key, name, shown, by))
         self.host.tool_ledger[key] = {"tool": name, "outcome": "", "error": ""}
         context.do(RunTool(key, name, arguments, barrier, context.program.flow.id, context.scope()))

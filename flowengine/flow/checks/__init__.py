@@ -27,6 +27,7 @@ from flowengine.flow.checks import (
 from flowengine.flow.checks.subject import Subject
 from flowengine.flow.document import Flow
 from flowengine.flow.findings import Finding
+from flowengine.flow.language import Language
 
 Check = Callable[[Subject], Iterator[Finding]]
 
@@ -78,6 +79,20 @@ def check(
     subject = Subject(flow, subflows or {}, bound, has_subflows=subflows is not None)
     found = {finding: None for run in CHECKS for finding in run(subject)}
     return sorted(_without_echoes(found), key=document_order)
+
+
+def check_source(
+    language: Language,
+    source: str | bytes,
+    *,
+    subflows: Mapping[str, Flow] | None = None,
+    bound: frozenset[str] | None = None,
+) -> list[Finding]:
+    """Everything that is wrong with a document as written; its shape first of all."""
+    parsed = language.parse(source)
+    if parsed.flow is None:
+        return sorted(parsed.findings, key=document_order)
+    return [*parsed.findings, *check(parsed.flow, subflows=subflows, bound=bound)]
 
 
 def _without_echoes(found: Iterable[Finding]) -> Iterator[Finding]:

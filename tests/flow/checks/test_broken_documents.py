@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from flowengine.flow.checks import check
+from flowengine.flow.checks import check_source
+from flowengine.flow.checks.codes import CODES
 from flowengine.flow.findings import Finding
 from flowengine.flow.language import Language
 from flowengine.nodes import load_kinds
@@ -26,16 +27,14 @@ LANGUAGE = Language(load_kinds())
 
 def findings_of(source: str) -> list[Finding]:
     """What `flowengine check` says of a document's text."""
-    parsed = LANGUAGE.parse(source)
-    if parsed.flow is None:
-        return list(parsed.findings)
-    return [*parsed.findings, *check(parsed.flow)]
+    return check_source(LANGUAGE, source)
 
 
 def expect(found: list[Finding], code: str, path: str, says: str) -> None:
     """One finding is as expected; every one is well-formed."""
     for finding in found:
         assert finding.path.startswith("$")
+        assert CODES[finding.code].severity == finding.severity
         assert finding.message.endswith((".", ")")), finding
     matching = [finding for finding in found if (finding.code, finding.path) == (code, path)]
     assert len(matching) == 1, found

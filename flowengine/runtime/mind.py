@@ -1,0 +1,161 @@
+"""The thinking pipe: an LLM's answer in, clauses and proposals for the actor out.
+
+One request at a time; tokens go straight into the cutter, so the actor sees clauses only. A timer,
+not a wait, cuts what the LLM left standing for 120 ms.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import aclosing
+from typing import Any
+
+import orjson
+import structlog
+
+from flowengine.errors import ConfigError, ProviderError
+from flowengine.events import ClauseReady, Input, Json, ReplyEnded, ReplyFailed, ToolProposed
+from flowengine.media.clauses import ClauseCutter
+from flowengine.ports import LlmEnd, LlmText, LlmToolUse
+from flowengine.runtime.effects import AskLlm
+from flowengine.runtime.services import Vendors
+
+Spawn = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
+
+log = structlog.get_logger(__name__)
+
+
+class Mind:
+    """The thinking pipe of one call."""
+
+    def __init__(
+        self,
+        vendors: Vendors,
+        spawn: Spawn,
+        report: Callable[[Input], None],
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._vendors = vendors
+        self._spawn = spawn
+        self._report = report
+        self._now_ms = now_ms
+        self._answers: dict[int, _Answer] = {}
+        self.language = "en-US"
+        """Of what the LLM writes; decides where clauses end."""
+
+    def ask(self, effect: AskLlm) -> None:
+        """Ask; what comes is reported under the effect's generation."""
+        answer = _Answer(effect, self.language, self._report, self._now_ms)
+        self._answers[effect.generation] = answer
+        answer.task = self._spawn(self._listen(answer), "llm")
+
+    def cancel(self, generation: int) -> None:
+        """Report nothing more of an answer, and close it at the vendor."""
+        answer = self._answers.pop(generation, None)
+        if answer is not None:
+            answer.stop()
+            if answer.task is not None:
+                answer.task.cancel()
+
+    async def _listen(self, answer: _Answer) -> None:
+        effect = answer.effect
+        code = "internal"
+        try:
+            if not effect.provider:
+                code = "no_llm"
+            else:
+                llm = self._vendors.llm(effect.provider, effect.fallback)
+                async with aclosing(llm.stream(effect.request)) as events:
+                    async for event in events:
+                        answer.take(event)
+                code = "" if answer.is_ended else "dropped"
+        except (ProviderError, ConfigError) as error:
+            code = error.code
+        except Exception as error:  # noqa: BLE001 - an adapter's bug costs the answer, not the call
+            log.error("llm_broke", error=type(error).__name__)
+        finally:
+            answer.stop()
+        if self._answers.pop(effect.generation, None) is answer and code:
+            self._report(ReplyFailed(effect.generation, code))
+
+
+class _Answer:
+    """One streamed answer."""
+
+    def __init__(
+        self,
+        effect: AskLlm,
+        language: str,
+        report: Callable[[Input], None],
+        now_ms: Callable[[], int],
+    ) -> None:
+        self.effect = effect
+        self.task: asyncio.Task[None] | None = None
+        self.is_ended = False
+        self._cutter = ClauseCutter(language)
+        self._report = report
+        self._now_ms = now_ms
+        self._asked_ms = now_ms()
+        self._first_token_ms: int | None = None
+        self._has_text = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    def take(self, event: LlmText | LlmToolUse | LlmEnd) -> None:
+        now_ms = self._now_ms()
+        if self._first_token_ms is None:
+            self._first_token_ms = now_ms - self._asked_ms
+        match event:
+            case LlmText(text):
+                self._has_text = self._has_text or bool(text.strip())
+                self._clauses(self._cutter.push(text, now_ms))
+                self._watch(now_ms)
+            case LlmToolUse():
+                self._clauses(self._cutter.finish())
+                self._report(
+                    ToolProposed(
+                        self.effect.generation,
+                        event.id,
+                        event.name,
+                        _object(event.arguments),
+                        before_text=not self._has_text,
+                    )
+                )
+            case LlmEnd(reason, usage):
+                self.is_ended = True
+                self.stop()
+                self._clauses(self._cutter.finish())
+                self._report(
+                    ReplyEnded(self.effect.generation, reason, self._first_token_ms, usage)
+                )
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _clauses(self, parts: list[str]) -> None:
+        for part in parts:
+            self._report(ClauseReady(self.effect.generation, part))
+
+    def _watch(self, now_ms: int) -> None:
+        self.stop()
+        due_ms = self._cutter.deadline_ms
+        if due_ms is not None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later((due_ms - now_ms) / 1000, self._idle)
+
+    def _idle(self) -> None:
+        self._timer = None
+        now_ms = self._now_ms()
+        self._clauses(self._cutter.tick(now_ms))
+        self._watch(now_ms)
+
+
+def _object(arguments: str) -> dict[str, Json] | None:
+    """A tool's arguments; None when the LLM wrote no JSON object."""
+    try:
+        found = orjson.loads(arguments or "{}")
+    except orjson.JSONDecodeError:
+        return None
+    return found if isinstance(found, dict) else None

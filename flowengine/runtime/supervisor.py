@@ -1,0 +1,368 @@
+"""Admits calls, hands out and checks stream tokens, runs calls, and says what comes next.
+
+What a carrier is answered comes from the store, so that any worker can answer it: a crash, a
+hand-over and a transfer that left our line are one path. A call's row holds `pending`, the step
+for which it left its line; without one, a stream that ended has broken, and the call goes on from
+its checkpoint on a new one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, cast
+
+import structlog
+
+from flowengine.clock import Clock, RealClock
+from flowengine.errors import CallError, StoreError
+from flowengine.events import Input, Json, LineOpened, MoveRefused, TransferEnded
+from flowengine.flow.program import Program
+from flowengine.ids import CallId, new_call_id
+from flowengine.ports import (
+    CallOffer,
+    CallRow,
+    CallStore,
+    Dial,
+    DialReport,
+    HangUp,
+    Line,
+    NextStep,
+    Reconnect,
+    Refuse,
+    StreamTicket,
+)
+from flowengine.runtime.actor import Actor, CallSetup
+from flowengine.runtime.call import Call, CallOver, CallPlan, Watch
+from flowengine.runtime.caller import facts_of
+from flowengine.runtime.context import ServerDefaults
+from flowengine.runtime.journal import Journal, Kept, last_checkpoint
+from flowengine.runtime.lifecycle import FINAL, Lifecycle, Status, Trigger
+from flowengine.runtime.services import Services
+from flowengine.runtime.transfers import after_dial, dial_of, ends_without_media
+from flowengine.tokens import STREAM_TOKEN_LIFE, StreamTokens, ValueCipher, new_nonce
+
+END_S = 15.0
+"""How long calls may take to end in order when the process stops."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """What the supervisor works with."""
+
+    store: CallStore
+    services: Services
+    server: ServerDefaults
+    program_of: Callable[[CallRow], Program]
+    """The version that a call is pinned to. Raises FlowError."""
+    current: Callable[[], tuple[Program, Mapping[str, Json]]]
+    """The version that new calls get, and its document."""
+    secret: str
+    max_calls: int
+    recordings: Path
+    carriers: Sequence[str] = ("twilio",)
+    clock: Clock = field(default_factory=RealClock)
+    watch: Watch | None = None
+
+
+class Supervisor:
+    """The engine's `Switchboard`."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._tokens = StreamTokens(house.secret)
+        self._cipher = ValueCipher(house.secret)
+        self._calls: dict[CallId, Call] = {}
+        self._admitted: dict[CallId, float] = {}
+        """Calls that were let in and have no stream yet: until when their place is kept."""
+        self._rows: dict[CallId, CallRow] = {}
+        self._lifecycles: dict[CallId, Lifecycle] = {}
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self.is_draining = False
+
+    # --- what the carriers ask ---
+
+    async def offered(self, offer: CallOffer) -> NextStep:
+        store = self._house.store
+        row = await store.call_by_sid(offer.carrier, offer.carrier_sid)
+        if row is not None:
+            return HangUp() if row.status in FINAL else await self._ticket(row.id)
+        if self.is_draining or self.live_calls >= self._house.max_calls:
+            log.warning("call_refused", reason="draining" if self.is_draining else "max_calls")
+            return Refuse("busy")
+        row = self._new_row(offer)
+        self._admit(row)
+        try:
+            await store.add_call(row)
+        except StoreError as error:
+            self._admitted.pop(row.id, None)
+            self._rows.pop(row.id, None)
+            known = await store.call_by_sid(offer.carrier, offer.carrier_sid)
+            if error.code != "call_exists" or known is None:
+                raise
+            return await self._ticket(known.id)
+        return await self._ticket(row.id)
+
+    async def stream_opened(self, ticket: StreamTicket, line: Line) -> None:
+        call_id, nonce = self._tokens.read(ticket.token, self._house.clock.wall())
+        epoch = await self._house.store.claim_stream(call_id, nonce)
+        row = self._rows.pop(call_id, None) if epoch == 1 else None
+        row = row or await self._house.store.call(call_id)
+        self._admitted.pop(call_id, None)
+        if epoch is None or row is None:
+            raise CallError(
+                "bad_token",
+                "The stream's token was used before, or a newer one was given out.",
+                where=call_id,
+                fix="A token is good for one stream.",
+            )
+        older = self._calls.get(call_id)
+        if older is not None:
+            older.request_end("superseded")
+        call = await self._prepare(row, epoch, line)
+        self._calls[call_id] = call
+        self._empty.clear()
+        try:
+            await self._move(row, "answer")
+            over = await call.run()
+            await self._ended(row, over)
+        finally:
+            if self._calls.get(call_id) is call:
+                del self._calls[call_id]
+            if not self._calls:
+                self._empty.set()
+
+    async def next_step(self, carrier_sid: str, dial: DialReport | None) -> NextStep:
+        row = await self._row_of(carrier_sid)
+        pending = row.pending
+        if row.status in FINAL or (pending is not None and pending.get("do") == "hang_up"):
+            return HangUp()
+        if pending is None or pending.get("do") in ("resume", "no_dial"):
+            return await self._ticket(row.id)
+        if dial is None:
+            await self._move(row, "transfer")
+            return dial_of(pending, row)
+        step = after_dial(pending, dial)
+        if step.get("do") == "dial":
+            await self._keep_pending(row, step)
+            return dial_of(step, row)
+        return await self._come_back(row, step)
+
+    async def reported(self, carrier_sid: str, status: str, sequence: int) -> None:
+        row = await self._row_of(carrier_sid)
+        lifecycle = self._lifecycle(row)
+        before = lifecycle.status
+        refused = lifecycle.reported(status, sequence)
+        if refused is not None:
+            self._note(row.id, refused)
+        elif lifecycle.status != before:
+            await self._house.store.set_status(row.id, lifecycle.status)
+        if lifecycle.is_over and row.id not in self._calls:
+            self._forget(row.id)
+
+    # --- the process ---
+
+    @property
+    def live_calls(self) -> int:
+        """Calls on a line, and calls that were just let in."""
+        now_s = asyncio.get_running_loop().time()
+        self._admitted = {key: until for key, until in self._admitted.items() if until > now_s}
+        return len(self._calls) + len(self._admitted)
+
+    def not_ready(self) -> list[str]:
+        """Why new calls cannot be taken now."""
+        reasons = []
+        if self.is_draining:
+            reasons.append("draining")
+        if self.live_calls >= self._house.max_calls:
+            reasons.append("max_calls")
+        return reasons
+
+    async def drain(self, grace_s: float) -> None:
+        """Take no new calls, wait for those that run, then end the rest in order."""
+        self.is_draining = True
+        if await self._all_over(grace_s):
+            return
+        log.warning("calls_ended_by_stop", calls=len(self._calls))
+        for call in list(self._calls.values()):
+            call.request_end("draining")
+        await self._all_over(END_S)
+
+    async def _all_over(self, limit_s: float) -> bool:
+        try:
+            async with asyncio.timeout(limit_s):
+                await self._empty.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    # --- a call's beginning ---
+
+    def _new_row(self, offer: CallOffer) -> CallRow:
+        program, document = self._house.current()
+        return CallRow(
+            id=new_call_id(),
+            carrier=offer.carrier,
+            carrier_sid=offer.carrier_sid,
+            direction=offer.direction,
+            from_number=offer.from_number,
+            to_number=offer.to_number,
+            flow_id=program.flow.id,
+            version=program.version,
+            flow=document,
+            status="ringing",
+            epoch=0,
+            created_at=self._house.clock.wall().isoformat(),
+        )
+
+    def _admit(self, row: CallRow) -> None:
+        now_s = asyncio.get_running_loop().time()
+        self._admitted[row.id] = now_s + STREAM_TOKEN_LIFE.total_seconds()
+        self._rows = {key: kept for key, kept in self._rows.items() if key in self._admitted}
+        self._rows[row.id] = row
+
+    async def _ticket(self, call_id: CallId) -> Reconnect:
+        nonce = new_nonce()
+        await self._house.store.issue_stream(call_id, nonce)
+        expires_at = self._house.clock.wall() + STREAM_TOKEN_LIFE
+        return Reconnect(StreamTicket(call_id, self._tokens.issue(call_id, nonce, expires_at)))
+
+    async def _prepare(self, row: CallRow, epoch: int, line: Line) -> Call:
+        house = self._house
+        program = house.program_of(row)
+        kept = None
+        if epoch > 1:
+            kept = await last_checkpoint(house.store, row.id, self._cipher)
+        actor = self._actor(row, program, kept)
+        begin: list[Input] = []
+        if kept is not None and row.pending is not None:
+            transfer = _transfer_of(row.pending)
+            if transfer is not None:
+                begin.append(transfer)
+                await self._move(row, "come_back")
+            await house.store.set_pending(row.id, epoch, None)
+        wall = house.clock.wall().isoformat()
+        begin.append(LineOpened(wall, resumed=kept is not None))
+        name = row.id if epoch == 1 else f"{row.id}.{epoch}"
+
+        async def leave(step: Mapping[str, Json]) -> None:
+            if step.get("do") == "dial":
+                step = {**step, "at": 0}
+            if not await house.store.set_pending(row.id, epoch, step):
+                log.warning("step_of_old_epoch", call=row.id, epoch=epoch)
+
+        plan = CallPlan(
+            call_id=row.id,
+            actor=actor,
+            program=program,
+            server=house.server,
+            journal=Journal(
+                house.store, row.id, epoch, seq=0 if kept is None else kept.seq, cipher=self._cipher
+            ),
+            services=house.services,
+            begin=begin,
+            leave=leave,
+            begin_ms=0 if kept is None else int(kept.picture.get("now_ms", 0)),
+            recording=house.recordings / f"{name}.wav",
+            watch=house.watch,
+        )
+        return Call(plan, line)
+
+    def _actor(self, row: CallRow, program: Program, kept: Kept | None) -> Actor:
+        setup = CallSetup(row.id, facts_of(row), self._house.server, row.carrier, {})
+        if kept is None:
+            return Actor(setup, program)
+        return Actor.restore(setup, program, kept.picture, kept.sensitive)
+
+    # --- a call's end, and what comes after a transfer ---
+
+    async def _ended(self, row: CallRow, over: CallOver) -> None:
+        if over.ended is None:
+            return
+        lifecycle = self._lifecycle(row)
+        refused = lifecycle.move("fail" if over.is_broken else "complete")
+        if refused is None or lifecycle.is_over:
+            await self._store_status(row.id, lifecycle.status, over.ended.disposition)
+        self._forget(row.id)
+
+    async def _come_back(self, row: CallRow, step: Mapping[str, Json]) -> NextStep:
+        """The transfer is over: go on in the flow, or end where there is nothing more to do."""
+        kept = await last_checkpoint(self._house.store, row.id, self._cipher)
+        transfer = _transfer_of(step)
+        if kept is not None and transfer is not None:
+            actor = self._actor(row, self._house.program_of(row), kept)
+            wall = self._house.clock.wall().isoformat()
+            now_ms = int(kept.picture.get("now_ms", 0))
+            begin = (transfer, LineOpened(wall, resumed=True))
+            ended = ends_without_media(actor, begin, now_ms)
+            if ended is not None:
+                journal = Journal(
+                    self._house.store, row.id, row.epoch, seq=kept.seq, cipher=self._cipher
+                )
+                for event in begin:
+                    journal.input(event, now_ms, is_sensitive=False)
+                for effect in ended.effects:
+                    journal.effect(effect, now_ms)
+                journal.flush()
+                await self._keep_pending(row, {"do": "hang_up"})
+                await self._ended(row, CallOver(ended=ended.fact))
+                return HangUp()
+        await self._keep_pending(row, step)
+        return await self._ticket(row.id)
+
+    async def _keep_pending(self, row: CallRow, step: Mapping[str, Json]) -> None:
+        if not await self._house.store.set_pending(row.id, row.epoch, step):
+            raise CallError("stale_epoch", "A newer stream holds this call.", where=row.id)
+
+    # --- status ---
+
+    async def _row_of(self, carrier_sid: str) -> CallRow:
+        for carrier in self._house.carriers:
+            row = await self._house.store.call_by_sid(carrier, carrier_sid)
+            if row is not None:
+                return row
+        raise CallError("unknown_call", "No call has this id.", fix="It was never offered to us.")
+
+    def _lifecycle(self, row: CallRow) -> Lifecycle:
+        found = self._lifecycles.get(row.id)
+        if found is None:
+            found = self._lifecycles[row.id] = Lifecycle(cast("Status", row.status))
+        return found
+
+    async def _move(self, row: CallRow, trigger: Trigger) -> None:
+        """Move the call's status; a move that is none (a second stream) changes nothing."""
+        lifecycle = self._lifecycle(row)
+        if lifecycle.move(trigger) is None:
+            await self._store_status(row.id, lifecycle.status)
+
+    async def _store_status(self, call_id: CallId, status: str, disposition: str = "") -> None:
+        try:
+            await self._house.store.set_status(call_id, status, disposition=disposition)
+        except StoreError as error:
+            log.error("status_not_stored", call=call_id, code=error.code)
+
+    def _note(self, call_id: CallId, refused: MoveRefused) -> None:
+        log.info("move_refused", call=call_id, what=refused.what, reason=refused.reason)
+
+    def _forget(self, call_id: CallId) -> None:
+        self._lifecycles.pop(call_id, None)
+        self._rows.pop(call_id, None)
+
+
+_Outcome = Literal["done", "busy", "no_answer", "declined", "failed"]
+
+
+def _transfer_of(step: Mapping[str, Json]) -> TransferEnded | None:
+    """How a transfer went, from the step that was kept; None when it was none."""
+    if step.get("do") == "no_dial":
+        return TransferEnded("failed", reason=str(step.get("reason", "")))
+    if step.get("do") != "resume":
+        return None
+    return TransferEnded(
+        cast("_Outcome", step["outcome"]), step["to"], step["seconds"], step["reason"]
+    )
