@@ -9,7 +9,6 @@ from typing import Annotated, Any, Self, TypeAlias
 
 from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo, field_serializer
 
-from flowengine.events import Json
 from flowengine.flow.models import FlowModel
 from flowengine.flow.types import Cel, Duration, Guard, Marker, VariableName, wrong
 from flowengine.ids import EdgeId
@@ -181,10 +180,3 @@ class Edge(FlowModel):
         edge = self.model_copy(update={"id": EdgeId(f"e{index}")})
         edge.model_fields_set.discard("id")
         return edge
-
-
-def trigger_json(trigger: Trigger) -> dict[str, Json]:
-    """A trigger as JSON, as decision records show it."""
-    if isinstance(trigger, OnOutcome):
-        return {"outcome": list(trigger.outcomes)}
-    return trigger.written()

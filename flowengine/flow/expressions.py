@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from cel_expr_python import cel
@@ -377,11 +377,6 @@ def _fits(kind: str, wants: str) -> bool:
     if wants == "object":
         return kind.startswith("MAP")
     return kind in _kinds.get(wants, {"STRING"})
-
-
-def with_result(place: Place, result: Mapping[str, str] | None) -> Place:
-    """The place with `result` of those names and types."""
-    return replace(place, result=result)
 
 
 _pattern_environment = cel.NewEnv(variables={"text": cel.Type.STRING, "pattern": cel.Type.STRING})

@@ -85,7 +85,7 @@ def _node_sites(around: Surroundings, node: Node, path: str) -> Iterator[Site]:
     for found in references(node, path):
         if not found.path.startswith(f"{path}.save."):
             yield from _plain_site(found)
-    shape = merged(node.outcomes(around))
+    shape = merged(node.outcomes(around)) if _is_known(around, node) else {}
     yield from _save_sites(around, node.save, f"{path}.save", Place("result", result=shape))
 
 
@@ -113,10 +113,18 @@ def edge_place(around: Surroundings, edge: Edge) -> Place:
         return Place("flow")
     nodes = around.flow.nodes
     names = list(nodes) if edge.is_star else [name for name in edge.sources if name in nodes]
+    if not all(_is_known(around, nodes[name]) for name in names):
+        return Place("flow", result={})
     specs = [spec for name in names for spec in nodes[name].outcomes(around)]
     if edge.on.is_else or common_outcomes & set(edge.on.outcomes):
         return Place("flow", result=merged(specs))
     return Place("flow", result=merged([s for s in specs if s.name in edge.on.outcomes]))
+
+
+def _is_known(around: Surroundings, node: Node) -> bool:
+    """Whether the node's outcomes are known; those of a sub-flow that is not at hand are not."""
+    named = getattr(node, "flow", None)
+    return not isinstance(named, str) or around.returns(named) is not None
 
 
 def merged(specs: list[OutcomeSpec] | tuple[OutcomeSpec, ...]) -> dict[str, str]:

@@ -54,6 +54,7 @@ class Program:
         self._places: dict[str, Place] = {}
         self._templates: dict[tuple[str, str], Template] = {}
         self._plain: dict[str, Expression] = {}
+        self._text_guards: dict[str, Expression] = {}
         for finding in compile_sites(self.expressions, self.around):
             raise FlowError(finding.code, finding.message, where=finding.path, fix=finding.fix)
         self._guards = {edge.id: tuple(self._edge_guards(edge)) for edge in flow.edges}
@@ -184,7 +185,11 @@ class Program:
             if not (isinstance(item, dict) and "if" in item):
                 return item  # type: ignore[no-any-return]
                 # The shape was validated with the document; it is JSON to the type checker.
-            guard = self.expressions.compile(item["if"], wants="bool", place=text_place)
+            source: str = item["if"]
+            guard = self._text_guards.get(source)
+            if guard is None:
+                guard = self.expressions.compile(source, wants="bool", place=text_place)
+                self._text_guards[source] = guard
             if guard.evaluate(scope).is_true:
                 chosen: Text = item["text"]
                 return chosen
@@ -303,6 +308,11 @@ def _variable_findings(variable: Variable, path: str) -> Iterator[Finding]:
             values.check_pattern(variable.pattern)
         except FlowError as error:
             yield Finding(error.code, "error", f"{path}.pattern", error.what, error.fix)
+    refused = values.check_default(variable)
+    if refused is not None:
+        message = f"The default is no value of this variable ({refused})."
+        fix = f"Write a {variable.type} within its bounds, or null to leave it unset."
+        yield Finding("bad_default", "error", f"{path}.default", message, fix)
     if variable.of is not None:
         yield from _variable_findings(variable.of, f"{path}.of")
     for name, field in (variable.fields or {}).items():

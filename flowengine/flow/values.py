@@ -10,17 +10,16 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time
 from typing import Literal, Protocol
 
-from flowengine.errors import FlowError
 from flowengine.events import Json
 from flowengine.flow import spoken
 from flowengine.flow.cel_names import masked
 from flowengine.flow.cel_values import clock, local
 from flowengine.flow.expressions import matches_pattern
 from flowengine.flow.parts import Part
-from flowengine.flow.scope import Scope
+from flowengine.flow.scope import CallFacts, Scope
 from flowengine.flow.types import Text
 from flowengine.flow.variables import Variable, number_types, string_types, time_types
 
@@ -50,6 +49,10 @@ class Judge(Protocol):
 
     def render(self, text: Text, scope: Scope) -> tuple[Part, ...]:
         """A Text for the ear."""
+
+
+_integers_end = 2**63
+"""Expressions know integers of 64 bits."""
 
 
 class _WrongError(Exception):
@@ -188,13 +191,13 @@ def _string(value: Json) -> str | None:
 
 
 def _integer(value: Json) -> int | None:
-    if isinstance(value, bool):
+    if isinstance(value, str) and re.fullmatch(r"\s*[+-]?[0-9]{1,18}\s*", value):
+        return int(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    if isinstance(value, float):
-        return int(value) if value.is_integer() else None
-    if isinstance(value, str):
-        return int(value) if re.fullmatch(r"\s*[+-]?[0-9]{1,18}\s*", value) else None
-    return value if isinstance(value, int) else None
+    if abs(value) >= _integers_end or not float(value).is_integer():
+        return None
+    return int(value)
 
 
 def _number(value: Json) -> float | int | None:
@@ -311,13 +314,33 @@ def check_pattern(pattern: str) -> None:
     matches_pattern(pattern, "")
 
 
-def default_of(variable: Variable, judge: Judge, scope: Scope) -> Json:
-    """The variable's `default` in the form of its type; raises FlowError when it is not valid."""
-    if variable.default is None:
+class _NoJudge:
+    """Judges nothing: what depends on the moment cannot be checked ahead."""
+
+    def is_valid(self, variable: Variable, value: Json, scope: Scope) -> bool:
+        return True
+
+    def render(self, text: Text, scope: Scope) -> tuple[Part, ...]:
+        return ()
+
+
+_nobody = Scope(
+    values={},
+    call=CallFacts("", "inbound", "", ""),
+    now=datetime(2026, 1, 1, tzinfo=UTC),
+    timezone="UTC",
+    language="en-US",
+)
+
+
+def check_default(variable: Variable) -> Reason | None:
+    """Why a variable's `default` is none of its type and bounds; None when it is, or unset.
+
+    It must stand as it is kept: `"2026-01-31"`, not "tomorrow". `valid` is not asked.
+    """
+    if variable.default is None or (variable.default == "" and variable.type in string_types):
         return None
-    taken = accept(variable, variable.default, judge, scope)
+    taken = accept(variable, variable.default, _NoJudge(), _nobody)
     if isinstance(taken, Rejected):
-        raise FlowError(
-            "bad_default", f"The default is refused ({taken.reason}).", fix="Write a valid one."
-        )
-    return taken.value
+        return taken.reason
+    return None if taken.value == variable.default else "type"

@@ -100,6 +100,7 @@ class Actor:
         self._listening = Listening(context, self._journey, (speaking, turns, keys, walk))
         self._ending: _Ending | None = None
         self._is_resumed = False
+        self._has_opened = False
         self.is_over = False
 
     @classmethod
@@ -246,10 +247,10 @@ class Actor:
 
     def _line_opened(self, event: LineOpened) -> None:
         context, journey = self._context, self._journey
-        if journey.line_is_open:
-            context.report(MoveRefused("line_opened", "the line is open already"))
+        if self._has_opened:
+            context.report(MoveRefused("line_opened", "an actor has one line"))
             return
-        journey.line_is_open = True
+        self._has_opened = journey.line_is_open = True
         context.set_wall(datetime.fromisoformat(event.wall).astimezone(UTC))
         context.waits.start("call", context.now_ms, context.call_limit_ms)
         if self._is_resumed:

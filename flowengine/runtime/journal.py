@@ -147,5 +147,3 @@ def masked(event: Input) -> Input:
 
 def _dotted(text: str) -> str:
     return "".join(MASK if char.isalnum() else char for char in text)
-
-

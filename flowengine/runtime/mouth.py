@@ -111,8 +111,8 @@ class Mouth:
         self._now_ms = now_ms
         self._jobs: dict[int, _Job] = {}
         self._stream: _Stream | None = None
-        self._voices: dict[Speaker, Voice] = {}
-        self._opening: dict[Speaker, asyncio.Lock] = {}
+        self._voices: dict[str, Voice] = {}
+        self._opening: dict[str, asyncio.Lock] = {}
         self._given_up: asyncio.Task[None] | None = None
         self._gone: set[int] = set()
         """Utterances that failed or were dropped: what still comes for them is late."""
@@ -305,7 +305,7 @@ class Mouth:
             self._given_up = stream.task
 
     async def _voice(self, use: TtsUse, language: str) -> Voice:
-        speaker = speaker_of(use, language)
+        speaker = speaker_of(use, language).key("")
         async with self._opening.setdefault(speaker, asyncio.Lock()):
             voice = self._voices.get(speaker)
             if voice is None:

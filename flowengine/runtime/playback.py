@@ -154,9 +154,7 @@ class Playback:
     def wants(self, generation: int, clause: int) -> bool:
         """Whether audio of a clause would be taken."""
         utterance = self._utterances.get(generation)
-        return utterance is not None and (
-            not utterance.is_dropped or clause in utterance.clauses
-        )
+        return utterance is not None and (not utterance.is_dropped or clause in utterance.clauses)
 
     # --- the caller breaks in ---
 
@@ -197,7 +195,9 @@ class Playback:
             for kept in utterance.clauses.values():
                 here = (utterance.generation, kept.number)
                 if here < place:
-                    kept.sent, kept.is_closed = len(kept.audio), True
+                    # What began before that place was played; what did not begin is still to come.
+                    if kept.has_begun:
+                        kept.sent, kept.is_closed = len(kept.audio), True
                 else:
                     kept.sent = min(from_ms * BYTES_PER_MS, len(kept.audio)) if here == place else 0
                     kept.is_closed = False

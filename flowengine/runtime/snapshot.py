@@ -67,10 +67,11 @@ def restore(
     sensitive: Mapping[str, Mapping[str, Json]],
 ) -> Restored:
     """Bring a fresh context to where the checkpoint was taken."""
-    programs = {context.program.flow.id: context.program, **context.program.subflows}
+    program = context.program
     context.frames = []
     for depth, saved in enumerate(checkpoint["frames"]):
-        frame = Frame(programs[saved["flow"]])
+        program = program.subflows[saved["flow"]] if depth else program
+        frame = Frame(program)
         frame.values = {**saved["values"], **sensitive.get(str(depth), {})}
         frame.node = NodeId(saved["node"])
         frame.visits = dict(saved["visits"])

@@ -112,8 +112,7 @@ class Speaking:
             return
         numbered = []
         for piece in pieces:
-            text = piece.text if piece.kind == "words" else ""
-            self._playout.add_clause(generation, spoken.pieces, text)
+            self._playout.add_clause(generation, spoken.pieces, _shown(piece))
             numbered.append(Piece(spoken.pieces, piece.kind, piece.text, piece.static, piece.ms))
             spoken.pieces += 1
         if last:
@@ -295,6 +294,13 @@ class Speaking:
             waits.start("last_mark", now_ms, owed_ms + LAST_MARK_MS)
         else:
             waits.start("speech", now_ms, owed_ms + SPEECH_MS)
+
+
+def _shown(piece: Piece) -> str:
+    """A piece as text, in records and in the conversation."""
+    if piece.kind == "words":
+        return piece.text
+    return " " if piece.kind == "pause" else ""
 
 
 def pieces_of(parts: tuple[Part, ...]) -> tuple[Piece, ...]:

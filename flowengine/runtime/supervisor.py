@@ -17,7 +17,7 @@ from typing import Literal, cast
 import structlog
 
 from flowengine.clock import Clock, RealClock
-from flowengine.errors import CallError, StoreError
+from flowengine.errors import CallError, FlowengineError, StoreError
 from flowengine.events import Input, Json, LineOpened, MoveRefused, TransferEnded
 from flowengine.flow.program import Program
 from flowengine.ids import CallId, new_call_id
@@ -47,6 +47,9 @@ from flowengine.tokens import STREAM_TOKEN_LIFE, StreamTokens, ValueCipher, new_
 END_S = 15.0
 """How long calls may take to end in order when the process stops."""
 
+MOST_STREAMS = 50
+"""A call that broke so often is given up."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -64,7 +67,6 @@ class House:
     secret: str
     max_calls: int
     recordings: Path
-    carriers: Sequence[str] = ("twilio",)
     clock: Clock = field(default_factory=RealClock)
     watch: Watch | None = None
 
@@ -84,6 +86,8 @@ class Supervisor:
         self._empty = asyncio.Event()
         self._empty.set()
         self.is_draining = False
+        self.carriers: Sequence[str] = ("twilio",)
+        """Names of the carriers whose calls these may be."""
 
     # --- what the carriers ask ---
 
@@ -124,13 +128,16 @@ class Supervisor:
         older = self._calls.get(call_id)
         if older is not None:
             older.request_end("superseded")
-        call = await self._prepare(row, epoch, line)
+        call = await self._prepared(row, epoch, line)
+        if call is None:
+            return
         self._calls[call_id] = call
         self._empty.clear()
         try:
             await self._move(row, "answer")
             over = await call.run()
-            await self._ended(row, over)
+            if self._calls.get(call_id) is call:
+                await self._ended(row, over)
         finally:
             if self._calls.get(call_id) is call:
                 del self._calls[call_id]
@@ -141,6 +148,9 @@ class Supervisor:
         row = await self._row_of(carrier_sid)
         pending = row.pending
         if row.status in FINAL or (pending is not None and pending.get("do") == "hang_up"):
+            return HangUp()
+        if row.epoch >= MOST_STREAMS:
+            log.error("call_given_up", call=row.id, epoch=row.epoch)
             return HangUp()
         if pending is None or pending.get("do") in ("resume", "no_dial"):
             return await self._ticket(row.id)
@@ -232,6 +242,18 @@ class Supervisor:
         expires_at = self._house.clock.wall() + STREAM_TOKEN_LIFE
         return Reconnect(StreamTicket(call_id, self._tokens.issue(call_id, nonce, expires_at)))
 
+    async def _prepared(self, row: CallRow, epoch: int, line: Line) -> Call | None:
+        """The call, ready to run; one that cannot be made ready is hung up, not tried for ever."""
+        try:
+            return await self._prepare(row, epoch, line)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the caller must not hear silence
+            code = error.code if isinstance(error, FlowengineError) else type(error).__name__
+            log.error("call_not_begun", call=row.id, epoch=epoch, error=code)
+            await self._house.store.set_pending(row.id, epoch, {"do": "hang_up"})
+            await self._store_status(row.id, "failed", "failed")
+            await line.close()
+            return None
+
     async def _prepare(self, row: CallRow, epoch: int, line: Line) -> Call:
         house = self._house
         program = house.program_of(row)
@@ -239,15 +261,13 @@ class Supervisor:
         if epoch > 1:
             kept = await last_checkpoint(house.store, row.id, self._cipher)
         actor = self._actor(row, program, kept)
-        begin: list[Input] = []
+        begin: list[Input] = [LineOpened(house.clock.wall().isoformat(), resumed=kept is not None)]
         if kept is not None and row.pending is not None:
             transfer = _transfer_of(row.pending)
             if transfer is not None:
                 begin.append(transfer)
                 await self._move(row, "come_back")
             await house.store.set_pending(row.id, epoch, None)
-        wall = house.clock.wall().isoformat()
-        begin.append(LineOpened(wall, resumed=kept is not None))
         name = row.id if epoch == 1 else f"{row.id}.{epoch}"
 
         async def leave(step: Mapping[str, Json]) -> None:
@@ -298,7 +318,7 @@ class Supervisor:
             actor = self._actor(row, self._house.program_of(row), kept)
             wall = self._house.clock.wall().isoformat()
             now_ms = int(kept.picture.get("now_ms", 0))
-            begin = (transfer, LineOpened(wall, resumed=True))
+            begin = (LineOpened(wall, resumed=True), transfer)
             ended = ends_without_media(actor, begin, now_ms)
             if ended is not None:
                 journal = Journal(
@@ -322,7 +342,7 @@ class Supervisor:
     # --- status ---
 
     async def _row_of(self, carrier_sid: str) -> CallRow:
-        for carrier in self._house.carriers:
+        for carrier in self.carriers:
             row = await self._house.store.call_by_sid(carrier, carrier_sid)
             if row is not None:
                 return row

@@ -30,11 +30,12 @@ def dial_of(step: Mapping[str, Json], row: CallRow) -> Dial:
     shown = {"caller": row.from_number, "own": row.to_number}
     if row.direction == "outbound":
         shown = {"caller": row.to_number, "own": row.from_number}
+    wanted = str(step["caller_id"])
     return Dial(
         to=step["to"][step.get("at", 0)],
         ring_s=step["ring_s"],
         longest_s=step["longest_s"],
-        caller_id=shown.get(step["caller_id"], step["caller_id"]),
+        caller_id=shown.get(wanted, wanted),
         press=step.get("press", ""),
     )
 

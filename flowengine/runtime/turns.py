@@ -135,6 +135,8 @@ class Turns:
         self._segments.clear()
         self._confidences.clear()
         self._interim = ""
+        # Somebody may go on speaking; but without the wait `utterance` nothing would end it.
+        self._speaking_sources.clear()
         self._barge = "none"
         self._is_held = False
         self._waits.stop("endpoint", "stt_final", "barge_in", "resume", "utterance")

@@ -115,7 +115,9 @@ class Caller:
 
 
 _KEYS = re.compile(r"#?[0-9*#]+")
-_AFTER = re.compile(r"(?P<text>.+?)\s+after\s+(?P<number>\d+)\s*(?P<unit>ms|s|words?)", re.I)
+_AFTER = re.compile(
+    r"(?P<text>.+?)\s+after\s+(?P<number>\d+)\s*(?P<unit>ms|s|words?)", re.IGNORECASE
+)
 _TIME = re.compile(r"(?P<number>\d+)\s*(?P<unit>ms|s|m)")
 _UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000}
 

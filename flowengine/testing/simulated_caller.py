@@ -13,7 +13,7 @@ from flowengine.events import (
     SpeechStarted,
     SpeechStopped,
 )
-from flowengine.testing.masking import masked_text
+from flowengine.runtime.journal import MASK
 from flowengine.testing.result import Said, plain
 from flowengine.testing.scripts import (
     BreaksIn,
@@ -69,9 +69,8 @@ class SimulatedCaller:
     def look(self) -> None:
         """Take steps for which the time has come."""
         while not self._call.is_over and not self._is_acting:
-            if self._step is None:
-                if not self._is_turn_to_choose() or not self._next():
-                    return
+            if self._step is None and not (self._call.is_line_open and self._next()):
+                return
             if not self._try(self._step):
                 return
 
@@ -87,10 +86,6 @@ class SimulatedCaller:
                 return
 
     # --- steps ---
-
-    def _is_turn_to_choose(self) -> bool:
-        """A step is drawn only when it is of use, so that a keyboard is not asked too early."""
-        return self._call.is_line_open
 
     def _next(self) -> bool:
         self._step = next(self._script, None)
@@ -269,9 +264,6 @@ class SimulatedCaller:
         )
 
     def _press(self, keys: str, between_ms: int) -> None:
-        self._press_next(keys, between_ms)
-
-    def _press_next(self, keys: str, between_ms: int) -> None:
         call = self._call
         key, rest = keys[:1], keys[1:]
         if not call.is_line_open:
@@ -280,7 +272,7 @@ class SimulatedCaller:
         shown_key = masked_text(key) if call.actor.hears_sensitive else key
         call.say(Said(call.timeline.now_ms, "keys", shown_key))
         if rest:
-            call.timeline.after(between_ms, lambda: self._press_next(rest, between_ms))
+            call.timeline.after(between_ms, lambda: self._press(rest, between_ms))
         else:
             self._done()
         call.feed(DigitPressed(key))
@@ -305,3 +297,8 @@ class SimulatedCaller:
 def shown(step: Step) -> str:
     """A step as words for a message."""
     return f"the caller's step {step!r}"
+
+
+def masked_text(text: str) -> str:
+    """Every letter and digit as a dot."""
+    return "".join(MASK if char.isalnum() else char for char in text)

@@ -157,8 +157,9 @@ class SimulatedLine:
             utterance.is_whole = True
 
     def close(self) -> None:
-        """The line is gone."""
+        """The line is gone; a later one begins anew, and what was heard stays heard."""
         self._clear()
+        self._is_paused = False
         for utterance in self._utterances.values():
             self._drop(utterance)
 

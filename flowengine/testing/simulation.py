@@ -28,7 +28,6 @@ from flowengine.events import (
     TransferEnded,
     UtteranceSpoken,
 )
-from flowengine.events import to_json as event_to_json
 from flowengine.flow.defaults import LlmUse, SttUse, TtsUse
 from flowengine.flow.program import Program
 from flowengine.flow.scope import CallFacts
@@ -51,9 +50,8 @@ from flowengine.runtime.effects import (
     SaveCheckpoint,
     Speak,
 )
-from flowengine.runtime.effects import to_json as effect_to_json
 from flowengine.testing.hops import hops_of
-from flowengine.testing.masking import masked
+from flowengine.testing.records import effect_record, input_body
 from flowengine.testing.result import Said, SimulatedCall, ended
 from flowengine.testing.scripts import Caller, Step
 from flowengine.testing.simulated_caller import SimulatedCaller, Unmet
@@ -212,8 +210,7 @@ class Simulation:
         if self.actor.is_over:
             return
         now_ms = self.timeline.now_ms
-        shown = masked(event) if self.actor.hears_sensitive else event
-        self._record("input", event_to_json(shown))
+        self._record("input", input_body(event, is_sensitive=self.actor.hears_sensitive))
         for effect in self.actor.receive(event, now_ms):
             self._do(effect)
         self._watch_time()
@@ -246,16 +243,14 @@ class Simulation:
     # --- what the actor says ---
 
     def _do(self, effect: Effect) -> None:
+        self._record(*effect_record(effect))
         match effect:
             case Report(fact):
-                self._record("fact", effect_to_json(effect))
                 self._facts.append((self.timeline.now_ms, fact))
                 if isinstance(fact, UtteranceSpoken):
                     self._utterance(fact)
-                return
             case SaveCheckpoint(checkpoint):
                 self._checkpoints.append(checkpoint)
-                return
             case Speak():
                 self.line.speak(effect)
             case CutSpeech(floor):
@@ -276,7 +271,6 @@ class Simulation:
                 self.endpointing_ms = effect.endpointing_ms
             case LeaveLine(step):
                 self._leave(step)
-        self._record("effect", effect_to_json(effect))
 
     def _utterance(self, fact: UtteranceSpoken) -> None:
         at_ms = self.line.started_ms(fact.generation)
@@ -321,7 +315,6 @@ class Simulation:
         checkpoint = self._checkpoints[-1]
         sensitive = checkpoint["sensitive"] if self._world.keeps_sensitive else {}
         self.actor = Actor.restore(self._setup, self._program, checkpoint, sensitive)
-        self.line = SimulatedLine(self.timeline, self.feed, self._world.voice_fails)
         self._open_line(resumed=True)
         if outcome is not None:
             self.feed(outcome)
@@ -345,9 +338,7 @@ class Simulation:
                 delay_ms, lambda: self.feed(Ticked()), is_background=True
             )
 
-    def _record(
-        self, family: Literal["input", "fact", "effect"], body: Mapping[str, Json]
-    ) -> None:
+    def _record(self, family: Literal["input", "fact", "effect"], body: Mapping[str, Json]) -> None:
         self._journal.append(
             JournalRecord(len(self._journal) + 1, self.timeline.now_ms, family, body)
         )

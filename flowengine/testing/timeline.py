@@ -30,9 +30,7 @@ class Timeline:
         self._heap: list[Due] = []
         self._count = 0
 
-    def after(
-        self, delay_ms: int, act: Callable[[], None], *, is_background: bool = False
-    ) -> Due:
+    def after(self, delay_ms: int, act: Callable[[], None], *, is_background: bool = False) -> Due:
         """Have something happen in `delay_ms`."""
         self._count += 1
         due = Due(self.now_ms + max(0, delay_ms), self._count, act, is_background)

@@ -161,6 +161,7 @@ BROKEN: list[tuple[Place, Any, str, str, str]] = [
         "$.variables.card_number.pattern",
         "RE2",
     ),
+    ((*VARS, "party", "default"), "two", "bad_default", "$.variables.party.default", "integer"),
     (
         (*VARS, "day", "valid"),
         "value > 3",

@@ -272,8 +272,14 @@ def test_sub_flows_give_their_return_outcomes() -> None:
     )
     names = [spec.name for spec in outer.node(NodeId("book")).outcomes(outer.around)]
     assert set(names) == {"booked", "gave_up", "failed"}
-    around = Surroundings(outer.flow)
-    assert around.returns("small") is None
+    assert Surroundings(outer.flow).returns("small") is None
+    # A sub-flow that is not at hand is another finding; its result may then be anything.
+    assert expression_findings(outer.flow) == ()
+    misspelt = edited(outer.flow.document, (("nodes", "book", "save"), {"day": "result.dya"}))
+    parsed = LANGUAGE.parse_document(misspelt)
+    assert parsed.flow is not None
+    (finding,) = expression_findings(parsed.flow, {"small": inner.flow})
+    assert (finding.code, finding.path) == ("unknown_name", "$.nodes.book.save.day")
 
 
 def test_durations() -> None:

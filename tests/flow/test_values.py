@@ -140,9 +140,24 @@ def test_mask() -> None:
     assert mask(PROGRAM.flow.variables["party"], 3) == 3
 
 
-def test_default() -> None:
-    assert values.default_of(variable(type="integer", default="5"), PROGRAM, scope()) == 5
-    assert values.default_of(variable(type="integer"), PROGRAM, scope()) is None
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"type": "integer", "default": 5}, None),
+        ({"type": "integer", "default": "5"}, "type"),
+        ({"type": "integer", "default": 5, "max": 4}, "max"),
+        ({"type": "string", "default": ""}, None),
+        ({"type": "string", "default": "c", "enum": ["a", "b"]}, "enum"),
+        ({"type": "date", "default": "2026-06-01"}, None),
+        ({"type": "date", "default": "tomorrow"}, "type"),
+        ({"type": "date", "default": "2026-06-01", "valid": "false"}, None),
+        ({"type": "boolean", "default": False}, None),
+        ({"type": "list", "of": {"type": "integer"}, "default": [1, 2]}, None),
+        ({"type": "integer", "default": None}, None),
+    ],
+)
+def test_default(fields: dict[str, Json], reason: str | None) -> None:
+    assert values.check_default(variable(**fields)) == reason
 
 
 SCALARS: list[VariableType] = [

@@ -62,7 +62,9 @@ def _blocked(subject: Subject, name: str, leaving: Leaving) -> str:
             return ""
     if not wanted:
         return f"{name!r} has no outcome that it could take"
-    other = next(taker for taker in subject.takers(name, min(wanted)) if taker.is_open)
+    other = next((taker for taker in subject.takers(name, min(wanted)) if taker.is_open), None)
+    if other is None:
+        return "other edges take everything before it"
     return f"{edge_path(other.number)} takes everything before it"
 
 

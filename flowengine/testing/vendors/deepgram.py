@@ -80,6 +80,15 @@ class FakeDeepgram(FakeVendor):
         self.queries: list[list[tuple[str, str]]] = []
         self.commands: list[str] = []
 
+    def words(self, audio: bytes, *, final: bool) -> str:
+        """What the caller says in this audio: the plan's next; a subclass may really listen."""
+        if not self.plan:
+            return ""
+        return self.plan.popleft() if final else self.plan[0]
+
+    def sending(self, body: dict[str, Json]) -> None:
+        """A message goes out now; for subclasses that keep the time."""
+
     async def _listen(self, websocket: WebSocket) -> None:
         fault = self.next_fault()
         if not self._is_allowed(websocket):
@@ -165,7 +174,8 @@ class _Stream:
         self._vendor.changed.set()
         if kind == "Finalize":
             if not self._vendor.ignores_finalize:
-                await self._final(self._next() if self._loud_ms else "", finalize=True)
+                said = self._vendor.words(self._speech(), final=True) if self._loud_ms else ""
+                await self._final(said, finalize=True)
         elif kind == "CloseStream":
             await self._send(
                 {
@@ -190,7 +200,7 @@ class _Stream:
         self._quiet_ms += 20
         self._ending_ms += 20
         if self._loud_ms and self._quiet_ms >= self._endpointing_ms:
-            await self._final(self._next())
+            await self._final(self._vendor.words(self._speech(), final=True))
         if self._waits_for_end and 0 < self._utterance_end_ms <= self._ending_ms:
             self._waits_for_end = False
             await self._send(
@@ -207,10 +217,11 @@ class _Stream:
             )
         self._quiet_ms = self._ending_ms = 0
         self._loud_ms += 20
-        if self._interims and self._loud_ms % _INTERIM_EVERY_MS == 0 and self._vendor.plan:
-            words = self._vendor.plan[0].split()
+        if self._interims and self._loud_ms % _INTERIM_EVERY_MS == 0:
+            words = self._vendor.words(self._speech(), final=False).split()
             heard = min(len(words), self._loud_ms // _INTERIM_EVERY_MS)
-            await self._results(" ".join(words[:heard]), final=False)
+            if words:
+                await self._results(" ".join(words[:heard]), final=False)
 
     async def _final(self, text: str, *, finalize: bool = False) -> None:
         self._loud_ms = self._quiet_ms = 0
@@ -219,8 +230,9 @@ class _Stream:
         ends = not self._vendor.forgets_speech_final and not finalize
         await self._results(said, final=True, speech_final=ends, finalize=finalize)
 
-    def _next(self) -> str:
-        return self._vendor.plan.popleft() if self._vendor.plan else ""
+    def _speech(self) -> bytes:
+        """The audio since the caller began to speak."""
+        return bytes(self._received[self._start_ms * BYTES_PER_MS : self._done])
 
     async def _results(
         self, text: str, *, final: bool, speech_final: bool = False, finalize: bool = False
@@ -284,4 +296,5 @@ class _Stream:
         if delay_ms:
             await asyncio.sleep(delay_ms / 1000)
         self._sent += 1
+        self._vendor.sending(body)
         await self._socket.send_text(orjson.dumps(body).decode())

@@ -1,0 +1,208 @@
+"""The composition root: settings and a flow in, everything built by name.
+
+`Engine` reads and checks the flow, opens the store and makes providers and carriers; `warm` gets
+SDKs and prompts ready before the first call; `close` lets calls end and closes it all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import structlog
+
+from flowengine.carriers.discovery import load_carriers
+from flowengine.clock import Clock, RealClock
+from flowengine.errors import ConfigError, ProviderError
+from flowengine.events import Json
+from flowengine.flow.defaults import LlmUse, SttUse, TtsUse
+from flowengine.flow.program import Program
+from flowengine.ids import NodeId
+from flowengine.ports import Carrier, CallRow, CallStore, Voice
+from flowengine.providers.deadlines import Deadlines
+from flowengine.providers.settings import ProviderSettings
+from flowengine.providers.vendors import SupervisedVendors, server_defaults
+from flowengine.runtime.audio_files import AudioFiles
+from flowengine.runtime.call import Watch
+from flowengine.runtime.context import DEFAULTS
+from flowengine.runtime.flow_files import FlowFiles, LoadedFlow
+from flowengine.runtime.mouth import speaker_of, voice_request
+from flowengine.runtime.prompts import PromptCache
+from flowengine.runtime.services import Services
+from flowengine.runtime.static_texts import audio_names, static_texts
+from flowengine.runtime.supervisor import House, Supervisor
+from flowengine.runtime.tools import ToolRunner
+from flowengine.settings import Settings
+from flowengine.store.sqlite import SqliteStore
+from flowengine.tokens import random_secret
+
+DRAIN_S = 30.0
+"""How long running calls may go on after a stop was asked for."""
+
+_Use = TypeVar("_Use", SttUse, LlmUse, TtsUse)
+
+log = structlog.get_logger(__name__)
+
+
+class Engine:
+    """One process that answers calls with one flow. Make it on the event loop that serves it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        flow: Path,
+        *,
+        others: Sequence[Path] = (),
+        secrets: Mapping[str, str] | None = None,
+        allow_private_tools: bool = False,
+        store: CallStore | None = None,
+        deadlines: Deadlines | None = None,
+        watch: Watch | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """Raises FlowError, ConfigError, StoreError: what is wrong, before anything listens."""
+        self.settings = settings
+        self._files = FlowFiles()
+        self.flow: LoadedFlow = self._files.load(flow, others)
+        values = settings.provider_settings()
+        self.server = server_defaults(values)
+        self.vendors = SupervisedVendors(ProviderSettings(values), self.server, deadlines)
+        self.store: CallStore = store or SqliteStore(_sqlite_path(settings.database()))
+        self.prompts = PromptCache(settings.data / "prompts")
+        self._tools = ToolRunner(secrets or {}, allow_private=allow_private_tools)
+        self.services = Services(
+            self.vendors, self.prompts, AudioFiles(self.flow.folders), self._tools
+        )
+        self.supervisor = Supervisor(
+            House(
+                store=self.store,
+                services=self.services,
+                server=self.server,
+                program_of=self._program_of,
+                current=self._current,
+                secret=settings.secret_key.get_secret_value() or random_secret(),
+                max_calls=settings.max_calls,
+                recordings=settings.data / "recordings",
+                watch=watch,
+                clock=clock or RealClock(),
+            )
+        )
+        self.carriers: list[Carrier] = load_carriers(settings, self.supervisor)
+        self.supervisor.carriers = [carrier.name for carrier in self.carriers]
+        self._warming: asyncio.Task[None] | None = None
+
+    async def warm(self, *, prompts: bool = True) -> None:
+        """Get ready: SDKs, connections, recordings of the flow; then prompts in the background.
+
+        Raises ConfigError for a provider that the flow names and that is not set up, FlowError
+        for a recording that is missing.
+        """
+        stts, llms, ttss = self._uses()
+        try:
+            await self.vendors.warm(stts, llms, ttss)
+        except ProviderError as error:
+            # It may be back when the first call comes; supervision tells the caller if not.
+            log.warning("provider_not_warm", provider=error.where, code=error.code)
+        for name in audio_names(self.flow.program):
+            await self.services.audio.load(name)
+        if prompts:
+            self._warming = asyncio.create_task(self._warm_prompts())
+            await self._load_prompts()
+
+    async def warmed(self) -> None:
+        """Wait until every static prompt was made or given up."""
+        if self._warming is not None:
+            await asyncio.wait((self._warming,))
+
+    def not_ready(self) -> list[str]:
+        """Why new calls cannot be taken now."""
+        return self.supervisor.not_ready()
+
+    async def close(self, drain_s: float = DRAIN_S) -> None:
+        """Let calls end, then close everything."""
+        await self.supervisor.drain(drain_s)
+        if self._warming is not None:
+            self._warming.cancel()
+            await asyncio.gather(self._warming, return_exceptions=True)
+        await self._tools.close()
+        await self.vendors.aclose()
+        await self.store.close()
+
+    # --- inside ---
+
+    def _program_of(self, row: CallRow) -> Program:
+        return self._files.program_of(row, self.flow)
+
+    def _current(self) -> tuple[Program, Mapping[str, Json]]:
+        return self.flow.program, self.flow.document
+
+    def _uses(self) -> tuple[list[SttUse], list[LlmUse], list[TtsUse]]:
+        """Every recogniser, LLM and voice that the flow's nodes use, once each."""
+        stts: list[SttUse] = []
+        llms: list[LlmUse] = []
+        ttss: list[TtsUse] = []
+        for program in _with_subflows(self.flow.program):
+            for name, node in program.flow.nodes.items():
+                settings = program.settings(NodeId(name))
+                if node.listens:
+                    stts.append(settings.stt or self.server.stt)
+                llm = settings.llm or self.server.llm
+                if node.thinks and llm is not None:
+                    llms.append(llm)
+                if node.speaks:
+                    ttss.append(settings.tts or self.server.tts)
+        return _once(stts), _once(llms), _once(ttss)
+
+    async def _load_prompts(self) -> None:
+        """Read prompts that are on disk, so that the first call has them at once."""
+        for key, _, _ in self._prompt_keys():
+            await self.prompts.load(key)
+
+    def _prompt_keys(self) -> list[tuple[str, str, tuple[TtsUse, str]]]:
+        found = []
+        for program in _with_subflows(self.flow.program):
+            for text, node in static_texts(program):
+                settings = program.settings(node)
+                tts = settings.tts or self.server.tts
+                language = settings.language or DEFAULTS.language or "en-US"
+                found.append((speaker_of(tts, language).key(text), text, (tts, language)))
+        return found
+
+    async def _warm_prompts(self) -> None:
+        by_voice: dict[str, tuple[TtsUse, str, list[str]]] = {}
+        for _, text, (tts, language) in self._prompt_keys():
+            place = speaker_of(tts, language).key("")
+            by_voice.setdefault(place, (tts, language, []))[2].append(text)
+        for tts, language, texts in by_voice.values():
+
+            async def opened(tts: TtsUse = tts, language: str = language) -> Voice:
+                return await self.vendors.tts(tts).open(voice_request(tts, language))
+
+            await self.prompts.warm(texts, speaker_of(tts, language), opened)
+
+
+def _with_subflows(program: Program) -> list[Program]:
+    found = [program]
+    for inner in program.subflows.values():
+        found += _with_subflows(inner)
+    return found
+
+
+def _once(items: list[_Use]) -> list[_Use]:
+    return [item for place, item in enumerate(items) if item not in items[:place]]
+
+
+def _sqlite_path(url: str) -> Path:
+    scheme, _, path = url.partition("://")
+    if scheme != "sqlite" or not path.startswith("/"):
+        raise ConfigError(
+            "bad_database_url",
+            f"No store speaks {scheme!r}.",
+            where="FLOWENGINE_DATABASE_URL",
+            fix="Set it like sqlite:///flowengine-data/flowengine.db.",
+        )
+    file = Path(path.removeprefix("/"))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return file

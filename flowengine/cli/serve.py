@@ -1,0 +1,121 @@
+"""`flowengine serve`: answer calls with a flow."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+import uvloop
+
+from flowengine.api.app import create_app
+from flowengine.api.server import serve as serve_app
+from flowengine.app import Engine
+from flowengine.runtime.flow_files import shown
+from flowengine.settings import PREFIX, Settings, load_settings
+
+SECRETS = f"{PREFIX}SECRET_"
+"""`FLOWENGINE_SECRET_CRM_TOKEN` is `secrets.crm_token` in a tool's request."""
+_LEVELS = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command()
+    def serve(
+        flow: Annotated[
+            list[Path],
+            typer.Option("--flow", help="The flow; further ones are flows that it calls."),
+        ],
+        host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+        port: Annotated[int, typer.Option(help="The port; 0 picks a free one.")] = 8080,
+    ) -> None:
+        """Answer every number with a flow until stopped."""
+        settings = load_settings()
+        set_up_logs(settings.log_level)
+        uvloop.run(run(settings, flow, host, port))
+
+
+def set_up_logs(level: str) -> None:
+    """One line of JSON per event on stderr."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+        logger_factory=structlog.WriteLoggerFactory(file=typer.get_text_stream("stderr")),
+        cache_logger_on_first_use=True,
+    )
+
+
+def tool_secrets() -> dict[str, str]:
+    """The secrets of tools, by the names that flows use."""
+    return {
+        name.removeprefix(SECRETS).lower(): value
+        for name, value in os.environ.items()
+        if name.startswith(SECRETS) and name != f"{SECRETS}KEY"
+    }
+
+
+async def run(settings: Settings, flow: list[Path], host: str, port: int) -> None:
+    """Serve until SIGTERM or SIGINT; running calls may end first."""
+    engine = Engine(settings, flow[0], others=flow[1:], secrets=tool_secrets())
+    stop, draining = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, draining.set)
+    describe(engine)
+    try:
+        await engine.warm()
+        app = create_app(engine.carriers, engine.not_ready)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(_end(engine, draining, stop))
+            await serve_app(
+                app,
+                host,
+                port,
+                ready=lambda bound: print(f"ready on http://{host}:{bound}", flush=True),
+                stop=stop,
+            )
+            draining.set()
+    finally:
+        await engine.close(0)
+
+
+async def _end(engine: Engine, draining: asyncio.Event, stop: asyncio.Event) -> None:
+    """Drain while the server still answers the carriers, then stop it."""
+    await draining.wait()
+    print("stopping: no new calls, waiting for those that run", flush=True)
+    await engine.supervisor.drain(30.0)
+    stop.set()
+
+
+def describe(engine: Engine) -> None:
+    """Say what will be answered, by whom, and what is off."""
+    program, server = engine.flow.program, engine.server
+    print(f"flow {program.flow.id} version {program.version}")
+    for finding in engine.flow.warnings:
+        print(shown(finding))
+    llm = server.llm.provider if server.llm else "none (dialogs end no_llm)"
+    print(f"speech in: {server.stt.provider}, LLM: {llm}, speech out: {server.tts.provider}")
+    for carrier in engine.carriers:
+        hooks = ", ".join(f"/{carrier.name}/{path}" for path in carrier.webhooks())
+        sockets = ", ".join(f"/{carrier.name}/{path}" for path in carrier.sockets())
+        print(f"{carrier.name}: POST {hooks}; socket {sockets}")
+    for note in engine.settings.notes():
+        print(f"note: {note}")
+    print(end="", flush=True)

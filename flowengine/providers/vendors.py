@@ -1,0 +1,160 @@
+"""Providers by what a flow says of them, supervised, each combination made once for a process.
+
+What a flow leaves out (provider, model, voice) comes from here: the server's own choice by the
+keys that are set, and each vendor's ordinary model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import replace
+
+import orjson
+import structlog
+
+from flowengine.events import Json
+from flowengine.flow.defaults import LlmUse, SttUse, TtsUse
+from flowengine.ports import Llm, LlmEvent, LlmRequest
+from flowengine.providers.deadlines import Deadlines
+from flowengine.providers.recovery import Warm
+from flowengine.providers.registry import Providers
+from flowengine.providers.settings import ProviderSettings
+from flowengine.providers.supervision import (
+    LlmChoice,
+    SttChoice,
+    SupervisedLlm,
+    SupervisedStt,
+    SupervisedTts,
+    TtsChoice,
+)
+from flowengine.runtime.context import ServerDefaults
+
+STT_MODELS = {"deepgram": "nova-3"}
+LLM_MODELS = {"openai": "gpt-6-luna"}
+TTS_MODELS = {"elevenlabs": "eleven_flash_v2_5"}
+TTS_VOICES = {"elevenlabs": "21m00Tcm4TlvDq8ikWAM"}
+"""ElevenLabs' stock voice "Rachel"."""
+_OURS = ("provider", "model", "fallback", "voice")
+
+log = structlog.get_logger(__name__)
+
+
+def server_defaults(values: Mapping[str, str]) -> ServerDefaults:
+    """What serves flows that name no vendor, by the keys that are set; local speech otherwise."""
+
+    def has(vendor: str) -> bool:
+        return bool(values.get(f"{vendor.upper()}_API_KEY", "").strip())
+
+    stt = "deepgram" if has("deepgram") else "local"
+    tts = "elevenlabs" if has("elevenlabs") else "local"
+    llm = {"provider": "openai", "model": LLM_MODELS["openai"]} if has("openai") else None
+    return ServerDefaults(
+        stt=SttUse.model_validate({"provider": stt}),
+        llm=None if llm is None else LlmUse.model_validate(llm),
+        tts=TtsUse.model_validate({"provider": tts}),
+    )
+
+
+class _Defaulted:
+    """An LLM whose requests get the vendor's ordinary model when they name none."""
+
+    def __init__(self, llm: Llm, model: str) -> None:
+        self.name = llm.name
+        self._llm = llm
+        self._model = model
+
+    async def warm(self) -> None:
+        if isinstance(self._llm, Warm):
+            await self._llm.warm()
+
+    def stream(self, request: LlmRequest) -> AsyncGenerator[LlmEvent, None]:
+        return self._llm.stream(request if request.model else replace(request, model=self._model))
+
+
+class SupervisedVendors:
+    """`runtime.services.Vendors` over the providers of a process."""
+
+    def __init__(
+        self,
+        settings: ProviderSettings,
+        server: ServerDefaults,
+        deadlines: Deadlines | None = None,
+    ) -> None:
+        self._providers = Providers(settings)
+        self._server = server
+        self._deadlines = deadlines or Deadlines()
+        self._stts: dict[bytes, SupervisedStt] = {}
+        self._llms: dict[bytes, SupervisedLlm] = {}
+        self._ttss: dict[bytes, SupervisedTts] = {}
+
+    def stt(self, use: SttUse) -> SupervisedStt:
+        key = _key(use.written())
+        if key not in self._stts:
+            default = self._server.stt.provider or "local"
+            choices = []
+            for item in (use, *(use.fallback or ())):
+                name = item.provider or default
+                choices.append(
+                    SttChoice(
+                        self._providers.stt(name),
+                        item.model or STT_MODELS.get(name, ""),
+                        None if item is use else item.settings,
+                    )
+                )
+            self._stts[key] = SupervisedStt(choices, self._deadlines)
+        return self._stts[key]
+
+    def tts(self, use: TtsUse) -> SupervisedTts:
+        key = _key(use.written())
+        if key not in self._ttss:
+            default = self._server.tts.provider or "local"
+            choices = []
+            for item in (use, *(use.fallback or ())):
+                name = item.provider or default
+                voice = item.voice if isinstance(item.voice, str) else ""
+                choices.append(
+                    TtsChoice(
+                        self._providers.tts(name),
+                        item.model or TTS_MODELS.get(name, ""),
+                        voice or ("" if item.voice else TTS_VOICES.get(name, "")),
+                        None if item is use else item.settings,
+                    )
+                )
+            self._ttss[key] = SupervisedTts(choices, self._deadlines)
+        return self._ttss[key]
+
+    def llm(self, provider: str, fallback: Sequence[Mapping[str, Json]]) -> SupervisedLlm:
+        key = _key([provider, *fallback])
+        if key not in self._llms:
+            choices = [LlmChoice(self._llm(provider))]
+            for item in fallback:
+                name = item.get("provider") or provider
+                settings = {name: value for name, value in item.items() if name not in _OURS}
+                model = item.get("model") or LLM_MODELS.get(name, "")
+                choices.append(LlmChoice(self._providers.llm(name), model, settings))
+            self._llms[key] = SupervisedLlm(choices, self._deadlines)
+        return self._llms[key]
+
+    async def warm(
+        self, stts: Sequence[SttUse], llms: Sequence[LlmUse], ttss: Sequence[TtsUse]
+    ) -> None:
+        """Make and warm what flows name. Raises ConfigError for what cannot be had at all."""
+        for stt in stts:
+            await self.stt(stt).warm()
+        for llm in llms:
+            if llm.provider:
+                fallback = tuple(item.written() for item in llm.fallback or ())
+                await self.llm(llm.provider, fallback).warm()
+        for tts in ttss:
+            await self.tts(tts).warm()
+
+    async def aclose(self) -> None:
+        """Close what the providers hold."""
+        await self._providers.aclose()
+
+    def _llm(self, provider: str) -> Llm:
+        return _Defaulted(self._providers.llm(provider), LLM_MODELS.get(provider, ""))
+
+
+def _key(value: Json) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)

@@ -1,0 +1,100 @@
+"""The example flows as tests ring them: a line each, which keeps the edges that its calls took."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+from flowengine.events import EdgeDecided, FaultMet, Json, MoveRefused, ToolCalled
+from flowengine.flow.checks import check_source
+from flowengine.flow.document import Flow
+from flowengine.flow.findings import Finding
+from flowengine.flow.language import Language
+from flowengine.flow.program import Program
+from flowengine.nodes import load_kinds
+from flowengine.testing.scripts import Step
+from flowengine.testing.simulation import SimulatedCall, simulate
+
+FLOWS = Path(__file__).parents[2] / "flows"
+LANGUAGE = Language(load_kinds())
+
+TUESDAY = datetime(2026, 3, 3, 17, 0, tzinfo=UTC)
+"""Noon in New York, 10 a.m. in Phoenix: every one of the example companies is at work."""
+TUESDAY_NIGHT = datetime(2026, 3, 4, 3, 0, tzinfo=UTC)
+"""10 p.m. in New York: all are closed."""
+
+
+class Line:
+    """One of the flows, with its sub-flows."""
+
+    def __init__(self, name: str) -> None:
+        self.sources = {
+            path.stem: path.read_bytes() for path in sorted((FLOWS / name).glob("*.json"))
+        }
+        parsed = {stem: LANGUAGE.parse(source) for stem, source in self.sources.items()}
+        self.flows: dict[str, Flow] = {}
+        for stem, read in parsed.items():
+            assert read.flow is not None, (stem, read.findings)
+            self.flows[stem] = read.flow
+        inner = {
+            flow.id: LANGUAGE.compile(flow) for stem, flow in self.flows.items() if stem != "flow"
+        }
+        self.program: Program = LANGUAGE.compile(self.flows["flow"], inner)
+        self._taken: set[tuple[str, str]] = set()
+
+    def findings(self) -> list[Finding]:
+        """Everything that the checks have to say about the flow and its sub-flows."""
+        by_id = {flow.id: flow for flow in self.flows.values()}
+        found = []
+        for stem, source in self.sources.items():
+            others = {key: flow for key, flow in by_id.items() if key != self.flows[stem].id}
+            found += check_source(LANGUAGE, source, subflows=others)
+        return found
+
+    def ring(
+        self, *script: Step, wall: datetime = TUESDAY, faults: int = 0, **world: Any
+    ) -> SimulatedCall:
+        """Ring once. However the call goes, the engine refuses nothing and meets no other fault."""
+        call = simulate(self.program, script, wall=wall, **world)
+        for decision in call.facts_of(EdgeDecided):
+            if decision.edge is not None:
+                self._taken.add(self._owner(decision))
+        assert not call.facts_of(MoveRefused), call.facts_of(MoveRefused)
+        assert len(call.facts_of(FaultMet)) == faults, call.facts_of(FaultMet)
+        return call
+
+    def _owner(self, decision: EdgeDecided) -> tuple[str, str]:
+        """The flow that an edge belongs to: ids repeat among flows, edges do not."""
+        owners = [
+            stem
+            for stem, flow in self.flows.items()
+            for edge in flow.edges
+            if edge.id == decision.edge
+            and (edge.is_star or decision.node in edge.sources)
+            and decision.node in flow.nodes
+            and decision.to in (edge.to, "@back")
+        ]
+        assert len(owners) == 1, (decision.edge, decision.node, owners)
+        return owners[0], str(decision.edge)
+
+    def never_taken(self, tests: Mapping[str, Any]) -> list[str]:
+        """The edges that no call of these tests takes; each test is run once more for it."""
+        for name, test in tests.items():
+            is_call = isinstance(test, FunctionType) and not test.__code__.co_argcount
+            if name.startswith("test_") and is_call and "never_taken" not in test.__code__.co_names:
+                test()
+        return [
+            f"{stem}: {edge.id} {json.dumps(edge.written())}"
+            for stem, flow in self.flows.items()
+            for edge in flow.edges
+            if (stem, edge.id) not in self._taken
+        ]
+
+
+def tools_called(call: SimulatedCall) -> list[tuple[str, Mapping[str, Json]]]:
+    """The tools of a call with their arguments, in order."""
+    return [(fact.tool, fact.arguments) for fact in call.facts_of(ToolCalled)]
