@@ -160,8 +160,8 @@ def plain(text: str) -> list[str]:
     lowered = text.lower().replace("p.m.", "pm").replace("a.m.", "am").replace("o'clock", "oclock")
     lowered = lowered.replace("$25", "25 dollars")
     words: list[str] = []
-    for token in lowered.replace("-", " ").replace(":", " ").split():
-        token = token.strip(".,!?;")
+    for written in lowered.replace("-", " ").replace(":", " ").split():
+        token = written.strip(".,!?;")
         digits = token.rstrip("stndrh")
         if digits.isdigit():
             number = int(digits)

@@ -36,7 +36,7 @@ class Studio:
         self._filter = _band_pass()
 
     def say(self, text: str, speed: float = 1.0) -> Samples:
-        """A sentence at 8 kHz. (The voice's own audio, before anything is done to it.)"""
+        """A sentence at 8 kHz (the voice's own audio, before anything is done to it)."""
         return _samples(self._voice.speak(text, speed).ulaw)
 
     def babble(self, sentences: Iterable[str]) -> Samples:

@@ -20,7 +20,7 @@ from flowengine.events import Json
 from flowengine.flow.defaults import LlmUse, SttUse, TtsUse
 from flowengine.flow.program import Program
 from flowengine.ids import NodeId
-from flowengine.ports import Carrier, CallRow, CallStore, Voice
+from flowengine.ports import CallRow, CallStore, Carrier, Voice
 from flowengine.providers.deadlines import Deadlines
 from flowengine.providers.settings import ProviderSettings
 from flowengine.providers.vendors import SupervisedVendors, server_defaults

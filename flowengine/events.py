@@ -50,7 +50,7 @@ class Usage:
     estimated: bool = False
 
 
-# --- inputs: the line -------------------------------------------------------------------------
+# --- inputs: the line ---
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class MarkReached:
     clause: int
 
 
-# --- inputs: hearing --------------------------------------------------------------------------
+# --- inputs: hearing ---
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ class HearingFailed:
     code: str
 
 
-# --- inputs: thinking -------------------------------------------------------------------------
+# --- inputs: thinking ---
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,7 @@ class ReplyFailed:
     code: str
 
 
-# --- inputs: speaking -------------------------------------------------------------------------
+# --- inputs: speaking ---
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +204,7 @@ class SpeakingFailed:
     code: str
 
 
-# --- inputs: tools, transfer, record, timers -----------------------------------------------------
+# --- inputs: tools, transfer, record, timers ---
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,7 +290,7 @@ Input = (
 )
 
 
-# --- facts: what the actor decided --------------------------------------------------------------
+# --- facts: what the actor decided ---
 
 
 @dataclass(frozen=True, slots=True)

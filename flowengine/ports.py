@@ -28,7 +28,7 @@ BYTES_PER_MS = 8
 """µ-law at 8000 Hz."""
 
 
-# --- speech to text ------------------------------------------------------------------------------
+# --- speech to text ---
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class Stt(Protocol):
         ...
 
 
-# --- LLM -----------------------------------------------------------------------------------------
+# --- LLM ---
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,12 +159,13 @@ class Llm(Protocol):
     def stream(self, request: LlmRequest) -> AsyncGenerator[LlmEvent, None]:
         """Stream one answer: texts and whole tool calls in order, then one `LlmEnd`.
 
-        Closing the generator cancels the request at the vendor. Raises ProviderError.
+        An empty `LlmText` is a sign of life and carries nothing. Closing the generator cancels
+        the request at the vendor. Raises ProviderError.
         """
         ...
 
 
-# --- text to speech ------------------------------------------------------------------------------
+# --- text to speech ---
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +225,7 @@ class Tts(Protocol):
         ...
 
 
-# --- the line and the carrier ----------------------------------------------------------------------
+# --- the line and the carrier ---
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,7 +317,10 @@ class Socket(Protocol):
     async def accept(self) -> None: ...
 
     async def receive(self) -> str | bytes | None:
-        """The next message; None when the peer closed in order. Raises CarrierError(`line_lost`)."""
+        """The next message; None when the peer closed in order.
+
+        Raises CarrierError(`line_lost`).
+        """
         ...
 
     async def send(self, text: str) -> None: ...
@@ -342,7 +346,7 @@ class Carrier(Protocol):
         ...
 
 
-# --- what a carrier asks of the engine ---------------------------------------------------------------
+# --- what a carrier asks of the engine ---
 
 
 @dataclass(frozen=True, slots=True)
@@ -433,7 +437,7 @@ class Switchboard(Protocol):
         ...
 
 
-# --- tools -----------------------------------------------------------------------------------------
+# --- tools ---
 
 
 @dataclass(frozen=True, slots=True)
@@ -455,7 +459,7 @@ class ToolResult:
     error: str = ""
 
 
-# --- the store ---------------------------------------------------------------------------------------
+# --- the store ---
 
 
 @dataclass(frozen=True, slots=True)
@@ -537,7 +541,8 @@ class CallStore(Protocol):
     async def written(self, call_id: CallId) -> None:
         """Return once everything appended so far is on disk.
 
-        Raises StoreError(`journal_degraded`) when it cannot be.
+        Raises StoreError: `journal_degraded` when it cannot be, `stale_epoch` when a newer epoch
+        holds the call and what was appended was dropped.
         """
         ...
 

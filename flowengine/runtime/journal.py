@@ -15,7 +15,7 @@ import orjson
 import structlog
 
 from flowengine.errors import CallError
-from flowengine.events import DigitPressed, InterimHeard, Input, Json, SegmentHeard
+from flowengine.events import DigitPressed, Input, InterimHeard, Json, SegmentHeard
 from flowengine.events import to_json as event_to_json
 from flowengine.ids import CallId
 from flowengine.ports import CallStore, JournalRecord

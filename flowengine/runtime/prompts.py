@@ -237,7 +237,7 @@ def _write(file: Path, speech: CachedSpeech) -> None:
     try:
         with os.fdopen(handle, "wb") as out:
             out.write(orjson.dumps(head) + b"\n" + speech.audio)
-        os.replace(temporary, file)
+        Path(temporary).replace(file)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise

@@ -25,7 +25,6 @@ from flowengine.ports import (
     CallOffer,
     CallRow,
     CallStore,
-    Dial,
     DialReport,
     HangUp,
     Line,

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from flowengine.events import Considered, EdgeDecided, Fact, NodeEntered
+from flowengine.events import Considered, EdgeDecided, Fact, Json, NodeEntered
+
+LONGEST_SHOWN = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,4 +83,13 @@ def considered_line(item: Considered) -> str:
 def _values(item: Considered) -> str:
     if not item.values:
         return ""
-    return "(" + ", ".join(f"{name} = {value!r}" for name, value in item.values.items()) + ")"
+    shown = (f"{name} = {_short(value)}" for name, value in item.values.items())
+    return "(" + ", ".join(shown) + ")"
+
+
+def _short(value: Json) -> str:
+    """A value that fits on a line: a long list is only counted."""
+    text = repr(value)
+    if len(text) <= LONGEST_SHOWN:
+        return text
+    return f"{len(value)} items" if isinstance(value, list) else text[:LONGEST_SHOWN] + "…"

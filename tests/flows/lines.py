@@ -98,3 +98,8 @@ class Line:
 def tools_called(call: SimulatedCall) -> list[tuple[str, Mapping[str, Json]]]:
     """The tools of a call with their arguments, in order."""
     return [(fact.tool, fact.arguments) for fact in call.facts_of(ToolCalled)]
+
+
+def way(call: SimulatedCall) -> tuple[str, ...]:
+    """The nodes entered, without the return of the line after a transfer."""
+    return tuple(hop.node for hop in call.path if hop.by != "resume")

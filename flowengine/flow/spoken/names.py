@@ -12,7 +12,8 @@ from flowengine.flow.spoken.words import plain
 
 _LEAD = re.compile(
     r"^(?:(?:uh|um|er|erm|hmm|well|so|yes|yeah|sure|hi|hello|okay|ok|oh|of course)\b[\s,.]*)*"
-    r"(?:(?:(?:and )?(?:my|the|our|his|her) (?:(?:full|first|last|family|middle|sur) ?)?name(?:'s| is)"
+    r"(?:(?:(?:and )?(?:my|the|our|his|her) "
+    r"(?:(?:full|first|last|family|middle|sur) ?)?name(?:'s| is)"
     r"|it is|it's|its|this is|that is|that's|that would be|i am|i'm|call me|you can call me"
     r"|they call me|people call me|name is|speaking is|mi nombre es|me llamo|je m'appelle"
     r"|ich heiße|mein name ist|ik heet|mijn naam is)\b[\s,:]*)*",

@@ -1,4 +1,4 @@
-"""Phone numbers as E.164: "five five five, one two three, four five six seven", "+33 6 11 11 11 11".
+"""Phone numbers as E.164: "five five five, one two three, four five six seven", "+33 6 11 …".
 
 A number without a country code is one of the given region. The length must be right for its
 country; whether the number is in use nobody can tell, so ranges are not held against it.

@@ -86,11 +86,12 @@ def plain_words(text: str) -> list[str]:
     "twenty-one" two words; signs that carry meaning stand alone.
     """
     words = []
-    for token in _TOKEN.findall(plain(text)):
-        if token[0].isalpha():
-            token = token.replace(".", "") if _is_dotted(token) else token.rstrip(".")
-        if token != "-":
-            words.append(token)
+    for found in _TOKEN.findall(plain(text)):
+        word = found
+        if found[0].isalpha():
+            word = found.replace(".", "") if _is_dotted(found) else found.rstrip(".")
+        if word != "-":
+            words.append(word)
     return strip_fillers(words)
 
 

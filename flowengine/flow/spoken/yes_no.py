@@ -33,7 +33,8 @@ _NO = (
 )
 _FILLERS = (
     "uh|um|er|erm|hmm|well|oh|so|ah|thanks|thank you|sir|ma'am|madam|and|actually|just|that|it"
-    "|please|i said|i think|for sure|bitte|danke|merci|gracias|por favor|s'il vous plaît|dank je|dank u"
+    "|please|i said|i think|for sure|bitte|danke|merci|gracias|por favor"
+    "|s'il vous plaît|dank je|dank u"
     "|alstublieft|alsjeblieft"
 )
 _YES_ELSEWHERE = {
