@@ -1,7 +1,7 @@
 """How many calls one core carries, and how fast: `flowengine serve` rung by many phones.
 
 Three processes: the engine as a user starts it, the vendors, and the phones (this one). Each reply
-is tied to its utterance by a ticket, so a stale or swapped answer is a failed turn. Every fourth
+is tied to its utterance by a ticket, so a stale or swapped answer is a failed turn. Every third
 utterance breaks into the reply before. Words of the figures:
 
     v2v       end of the caller's speech to the first audible audio of the reply, at the phone
@@ -43,7 +43,7 @@ SETTLE_S = 3.0
 REPLY_S = 8.0
 FRAMING_MS = 20
 SET_MS = ENDPOINTING_MS + STT_MS + FIRST_TOKEN_MS + FIRST_AUDIO_MS
-INTERRUPTS_EVERY = 4
+INTERRUPTS_EVERY = 3
 CALLED = "+15550199"
 
 
@@ -98,7 +98,7 @@ class Callers:
         turns = 0
         while time.monotonic() < self._until_s:
             turns += 1
-            interrupts_next = turns % INTERRUPTS_EVERY == 0
+            interrupts_next = turns % INTERRUPTS_EVERY == 1
             await self._turn(call, chance, is_heard_out=not interrupts_next)
         await call.hears(300)
 
@@ -262,9 +262,11 @@ def _costs(run: Run) -> list[Figure]:
         return []
     call_seconds = run.calls * (run.end.at_s - run.begin.at_s)
     rss_mib = (run.end.rss_kib - run.before.rss_kib) / 1024 / run.calls
+    waited = 100 * (run.end.waited_s - run.begin.waited_s) / (run.end.at_s - run.begin.at_s)
     return [
         Figure("CPU per call-second", (run.end.cpu_ms - run.begin.cpu_ms) / call_seconds, "ms", 10),
         Figure("memory per call", rss_mib, "MiB", 2),
+        Figure("of the time, the engine waited for a core", waited, "%"),
     ]
 
 

@@ -38,6 +38,8 @@ class Load:
 
     cpu_ms: float
     rss_kib: int
+    waited_s: float
+    """How long its main thread was ready to run and had no core."""
     at_s: float
 
 
@@ -58,8 +60,9 @@ class Engine:
         fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(") ", 1)[1].split()
         status = Path(f"/proc/{self.pid}/status").read_text()
         rss = next(line for line in status.splitlines() if line.startswith("VmRSS"))
+        waited = Path(f"/proc/{self.pid}/schedstat").read_text().split()[1]
         ticks = int(fields[11]) + int(fields[12])
-        return Load(ticks * _TICK_MS, int(rss.split()[1]), time.monotonic())
+        return Load(ticks * _TICK_MS, int(rss.split()[1]), int(waited) / 1e9, time.monotonic())
 
     @property
     def is_alive(self) -> bool:

@@ -17,13 +17,12 @@ from flowengine.testing.phone_audio import FRAME_BYTES, is_audible
 from flowengine.testing.vendors.speech import TAGS, speech
 
 TICKETS = TAGS * TAGS
-HEAD_MS = 240
+HEAD_MS = 120
 """The first pitch lasts so long, the rest is the second."""
-LEAST_MS = HEAD_MS + 160
 
 _LOOK_MS = 60
-_HEAD_AT_MS = 60
-_TAIL_AT_MS = HEAD_MS + 60
+_HEAD_AT_MS = 40
+_TAIL_AT_MS = HEAD_MS + 40
 _LOWEST_HZ, _STEP_HZ = 300, 50
 _QUIET_BELOW = 400
 _BIN_HZ = 1000 / _LOOK_MS
@@ -32,7 +31,7 @@ _NUMBER = re.compile(r"\b(\d{4})\b")
 
 
 def sounding(ticket: int, duration_ms: int) -> bytes:
-    """Speech-like µ-law audio that carries a ticket, in its first 400 ms."""
+    """Speech-like µ-law audio that carries a ticket, in its first 240 ms."""
     first, second = divmod(ticket, TAGS)
     head_ms = min(HEAD_MS, duration_ms)
     return speech(head_ms, first) + speech(duration_ms - head_ms, second)
@@ -55,8 +54,8 @@ def caller_says(ticket: int) -> str:
 
 
 def agent_says(ticket: int) -> str:
-    """The LLM's answer; each of its sentences is one clause and names the ticket."""
-    return f"Your ticket {ticket:04d} is noted. We will call you about {ticket:04d} tomorrow."
+    """The LLM's answer. It begins with the ticket, so that its first clause has it wherever cut."""
+    return f"{ticket:04d} is your ticket number. We will call you about {ticket:04d} tomorrow."
 
 
 def named_in(text: str) -> int | None:

@@ -26,10 +26,12 @@ from flowengine.events import (
     from_json,
     type_field,
 )
+from flowengine.flow.defaults import LlmUse, SttUse, TtsUse
 from flowengine.flow.program import Program
 from flowengine.ports import JournalRecord
 from flowengine.runtime.actor import Actor, CallSetup
-from flowengine.runtime.effects import SaveCheckpoint
+from flowengine.runtime.context import ServerDefaults
+from flowengine.runtime.effects import AskLlm, SaveCheckpoint
 from flowengine.runtime.journal import MASK
 from flowengine.testing.records import effect_record
 
@@ -113,6 +115,17 @@ def replay(setup: CallSetup, program: Program, journal: Sequence[JournalRecord])
             fix="A call that never had a line has no journal.",
         )
     return _Replay(setup, program).run(steps)
+
+
+def server_of(journal: Sequence[JournalRecord]) -> ServerDefaults:
+    """The server's settings as far as they decide, from what was asked of the LLM."""
+    asked = (r.body for r in journal if r.body.get(type_field) == AskLlm.__name__)
+    first = next(asked, None)
+    llm = None
+    if first is not None:
+        use = {"provider": first["provider"], "model": first["request"]["model"]}
+        llm = LlmUse.model_validate({name: value for name, value in use.items() if value})
+    return ServerDefaults(SttUse.model_validate({}), llm, TtsUse.model_validate({}))
 
 
 def _steps(journal: Sequence[JournalRecord]) -> Iterator[_Step]:

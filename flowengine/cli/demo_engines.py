@@ -101,7 +101,6 @@ async def serving(
         engine = Engine(
             settings,
             flow / "flow.json",
-            others=sorted(path for path in flow.glob("*.json") if path.name != "flow.json"),
             allow_private_tools=True,
             watch=watch,
             clock=SetClock(start),

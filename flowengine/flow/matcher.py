@@ -92,8 +92,8 @@ _ORDINALS = (
     ("ninth", "nine", "9", "9th"),
 )
 _POSITION = re.compile(
-    r"(?:the )?(?P<ordinal>\w+)(?: (?:one|option|choice|of those))?"
-    r"|(?:the )?(?:number|option|choice) (?P<number>\w+)"
+    r"(?:the )?(?:number|option|choice) (?P<number>\w+)"
+    r"|(?:the )?(?P<ordinal>\w+)(?: (?:one|option|choice|of those))?"
 )
 
 _Vector = dict[str, float]

@@ -8,7 +8,8 @@ is supervision's part. One client per process, whose connections stay open betwe
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from flowengine.events import Json
@@ -27,6 +28,7 @@ _CONNECT_S = 2.0
 _READ_S = 30.0
 _KEEPALIVE_S = 120.0
 _CONNECTIONS = 200
+_READ_OUT_S = 0.3
 
 
 class OpenAiLlm:
@@ -58,7 +60,8 @@ class OpenAiLlm:
         events = SseReader()
         try:
             async with completions.create(**self._body(request)) as response:
-                async for piece in response.iter_bytes():
+                pieces = response.iter_bytes()
+                async for piece in pieces:
                     for data in events.read(piece):
                         for event in reader.read(data):
                             yield event
@@ -70,6 +73,9 @@ class OpenAiLlm:
                     for data in events.end():
                         for event in reader.read(data):
                             yield event
+                for event in reader.end():
+                    yield event
+                await _read_out(pieces)
         except openai.APIStatusError as error:
             word = f"{error.code} {error.type}"
             raise of_status(error.status_code, self.name, word) from error
@@ -79,8 +85,6 @@ class OpenAiLlm:
         except (openai.OpenAIError, httpx2.HTTPError, httpx2.StreamError) as error:
             code = "dropped" if reader.began else "connect"
             raise fault(code, "lost the connection", self.name) from error
-        for event in reader.end():
-            yield event
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -110,20 +114,31 @@ class OpenAiLlm:
         return self._client
 
     def _body(self, request: LlmRequest) -> dict[str, Any]:
-        asked: dict[str, Any] = {
-            "model": request.model,
-            "messages": [_message(message) for message in request.messages],
-            "stream": True,
-        }
+        asked: dict[str, Any] = {"model": request.model, "messages": [], "stream": True}
+        # In `extra_body` messages and tools go out as they are; as arguments of their own the SDK
+        # walks through every one of them, which takes longer than all the rest of a request.
         extra: dict[str, Json] = {
+            "messages": [_message(message) for message in request.messages],
             "stream_options": {"include_usage": True},
             **request.options,
         }
         if self._base_url == DEFAULT_URL and "stream_options" not in request.options:
             extra["stream_options"]["include_obfuscation"] = False
         if request.tools:
-            asked["tools"] = [_tool(tool) for tool in request.tools]
+            extra["tools"] = [_tool(tool) for tool in request.tools]
         return {**asked, "extra_body": extra}
+
+
+async def _read_out(pieces: AsyncIterator[bytes]) -> None:
+    """Read to the end of a body that has said all; only then is its connection used again."""
+    import httpx2
+
+    try:
+        async with asyncio.timeout(_READ_OUT_S):
+            async for _ in pieces:
+                pass
+    except (TimeoutError, httpx2.HTTPError, httpx2.StreamError):
+        return  # the answer is complete; only its connection is lost
 
 
 def _message(message: LlmMessage) -> dict[str, Json]:

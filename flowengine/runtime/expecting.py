@@ -10,10 +10,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flowengine.events import Json
+from flowengine.flow import spoken
 from flowengine.flow.matcher import DEFAULT_THRESHOLD, Matcher
 from flowengine.flow.parts import Part
 from flowengine.flow.scope import Scope
-from flowengine.flow.values import Accepted, Rejected, understand_keyed, understand_spoken
+from flowengine.flow.values import (
+    Accepted,
+    Rejected,
+    today,
+    understand_keyed,
+    understand_spoken,
+)
 from flowengine.flow.variables import Variable
 from flowengine.nodes.stage import Expect, KeyPlan
 from flowengine.runtime.context import Frame
@@ -93,9 +100,23 @@ def understand(expect: Expect, text: str, frame: Frame, scope: Scope) -> Underst
             positions=True,
         )
         best = matcher.best(text, DEFAULT_THRESHOLD)
-        return Understood(best.score, choice=best.name) if best else NOTHING
+        if best is not None:
+            return Understood(best.score, choice=best.name)
+        at_that_time = _choice_of_time(expect, text, scope)
+        return Understood(1.0, choice=at_that_time) if at_that_time else NOTHING
     variable = frame.program.flow.variables[expect.variable]
     return _taken(understand_spoken(variable, text, frame.program, scope))
+
+
+def _choice_of_time(expect: Expect, text: str, scope: Scope) -> str:
+    """The one choice that is a time of day, said otherwise: "half past two" for "2:30 PM"."""
+
+    def clock(words: str) -> object:
+        return spoken.understand("time", words, today=today(scope), language=scope.language)
+
+    said = clock(text)
+    same = [choice.name for choice in expect.choices if said and clock(choice.name) == said]
+    return same[0] if len(same) == 1 else ""
 
 
 def understand_keys(expect: Expect, digits: str, frame: Frame, scope: Scope) -> Understood:

@@ -5,9 +5,12 @@ A flow with an error is refused with everything that is wrong with it; warnings 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import orjson
 
 from flowengine.errors import FlowError
 from flowengine.events import Json
@@ -105,12 +108,9 @@ class FlowFiles:
         return list(found)
 
     def _look_for(self, name: str, folder: Path) -> None:
-        for path in (folder / f"{name}.json", folder.parent / name / "flow.json"):
-            if path.is_file():
-                flow = self._read(path)
-                if flow.id == name:
-                    self._keep(flow, path)
-                    return
+        path = beside(name, folder)
+        if path is not None:
+            self._keep(self._read(path), path)
 
     def _compile(self, flow: Flow, inner: Mapping[str, Flow], depth: int = 0) -> Program:
         """Compile a flow over its sub-flows; a flow that calls itself gets no deeper than 16."""
@@ -122,6 +122,36 @@ class FlowFiles:
             if name in inner
         }
         return self.language.compile(flow, subflows)
+
+
+def subflow_file(name: str, folder: Path) -> Path | None:
+    """The file of the flow with this id: beside the flow that calls it, or in a sister folder."""
+    for path in (*sorted(folder.glob("*.json")), folder.parent / name / "flow.json"):
+        try:
+            document = orjson.loads(path.read_bytes())
+        except (OSError, orjson.JSONDecodeError):
+            continue
+        if isinstance(document, dict) and document.get("id") == name:
+            return path
+    return None
+
+
+def beside(name: str, folder: Path) -> Path | None:
+    """The file of the flow with this id: in the folder, or in a folder of its name beside it."""
+    for path in (folder / f"{name}.json", *sorted(folder.glob("*.json"))):
+        if _id_of(path) == name:
+            return path
+    path = folder.parent / name / "flow.json"
+    return path if _id_of(path) == name else None
+
+
+def _id_of(path: Path) -> str:
+    """The id that a file claims; "" for what is no JSON object, which no flow can mean."""
+    try:
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return ""
+    return str(document.get("id", "")) if isinstance(document, dict) else ""
 
 
 _DEEPEST = 4

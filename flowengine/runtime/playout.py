@@ -33,6 +33,7 @@ class _Clause:
     is_complete: bool = False
     is_played: bool = False
     heard_ms: int = 0
+    chars: int = 0
 
     def played_ms(self, now_ms: int, lag_ms: int) -> int:
         """How far into the clause the line should have come."""
@@ -46,6 +47,11 @@ class _Clause:
         return played
 
     def heard_chars(self) -> int:
+        """How much of the text was heard. It only grows, also when an estimate gets better."""
+        self.chars = max(self.chars, self._estimated_chars())
+        return self.chars
+
+    def _estimated_chars(self) -> int:
         if self.is_played or (self.is_complete and self.heard_ms >= self.audio_ms):
             return len(self.text)
         if self.words:
@@ -128,7 +134,8 @@ class Playout:
         if event.audio_ms:
             clause.stretches.append(_Stretch(event.from_ms, event.audio_ms, starts_ms))
         self._line_free_ms = starts_ms + event.audio_ms
-        clause.audio_ms = max(clause.audio_ms, event.from_ms + event.audio_ms)
+        if not clause.is_complete:
+            clause.audio_ms = max(clause.audio_ms, event.from_ms + event.audio_ms)
         clause.is_complete = clause.is_complete or event.last
         return True
 

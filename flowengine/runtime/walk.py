@@ -53,7 +53,7 @@ class Walk:
         found: dict[str, None] = {}
         for depth, frame in self._frames():
             for keys in frame.program.edges.digits(
-                frame.node, only_star=self._is_outer(depth), star=self._context.stars_in_force
+                frame.node, only_star=self._is_outer(depth), star=self._stars_in_force
             ):
                 found[keys] = None
         return tuple(found)
@@ -68,7 +68,7 @@ class Walk:
                 scope,
                 self._state(frame),
                 only_star=self._is_outer(depth),
-                star=self._context.stars_in_force,
+                star=self._stars_in_force,
             )
             for edge in edges:
                 if isinstance(edge.on, OnIntent):
@@ -93,7 +93,7 @@ class Walk:
                 self._context.scope(frame),
                 self._state(frame),
                 only_star=outer,
-                star=self._context.stars_in_force,
+                star=self._stars_in_force,
             ),
             {"digits": digits},
             "key",
@@ -106,7 +106,7 @@ class Walk:
                 self._context.scope(frame),
                 self._state(frame),
                 only_star=outer,
-                star=self._context.stars_in_force,
+                star=self._stars_in_force,
             ),
             {"change": True},
             "value",
@@ -189,18 +189,17 @@ class Walk:
 
     # --- entering ---
 
-    def enter(self, node: NodeId, *, is_reentry: bool = False) -> int:
+    def enter(self, node: NodeId) -> int:
         """Note the entry of a node; returns which visit it is."""
         context = self._context
         frame = context.frame
         frame.node = node
         frame.tries = 1
-        if not is_reentry:
-            context.node_entry += 1
-            frame.visits[node] = frame.visits.get(node, 0) + 1
-            key = (len(context.frames), node)
-            self._idle_visits[key] = self._idle_visits.get(key, 0) + 1
-        return frame.visits.get(node, 1)
+        context.node_entry += 1
+        frame.visits[node] = frame.visits.get(node, 0) + 1
+        key = (len(context.frames), node)
+        self._idle_visits[key] = self._idle_visits.get(key, 0) + 1
+        return frame.visits[node]
 
     def is_spinning(self) -> bool:
         """Whether the node was entered too often without the caller doing anything."""
@@ -216,6 +215,19 @@ class Walk:
     def _frames(self) -> list[tuple[int, Frame]]:
         """Frames with their depth, the running one first."""
         return list(reversed(list(enumerate(self._context.frames))))
+
+    @property
+    def _stars_in_force(self) -> bool:
+        """Not in a recording notice, and not while something sensitive is asked for.
+
+        The running node's own flow looks at that itself; the flows around it must be told.
+        """
+        context = self._context
+        frame = context.frame
+        is_private = len(context.frames) > 1 and frame.program.node(frame.node).is_private(
+            frame.program.around
+        )
+        return context.stars_in_force and not is_private
 
     def _is_outer(self, depth: int) -> bool:
         return depth < len(self._context.frames) - 1

@@ -55,24 +55,25 @@ class LlmStalls:
 Item = str | Proposes | LlmFails | LlmStalls
 Answer = Item | Sequence[Item]
 LlmResponder = Callable[[LlmRequest], Answer]
+LlmAsked = Callable[[AskLlm], Answer]
 
 
 class SimulatedLlm:
     """Streams a responder's answers as the real one would: tokens, clauses, tool calls, an end."""
 
     def __init__(
-        self, timeline: Timeline, report: Callable[[LlmReport], None], responder: LlmResponder
+        self, timeline: Timeline, report: Callable[[LlmReport], None], asked: LlmAsked
     ) -> None:
         self._timeline = timeline
         self._report = report
-        self._responder = responder
+        self._asked = asked
         self._running: dict[int, list[Due]] = {}
         self._ids = count(1)
         self.requests: list[LlmRequest] = []
 
     def ask(self, effect: AskLlm) -> None:
         self.requests.append(effect.request)
-        answer = self._responder(effect.request)
+        answer = self._asked(effect)
         items: Sequence[Item] = (
             answer if isinstance(answer, Sequence) and not isinstance(answer, str) else (answer,)
         )

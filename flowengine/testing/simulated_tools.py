@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from flowengine.errors import FlowengineError
 from flowengine.events import Json, ToolEnded
 from flowengine.ports import ToolResult
 from flowengine.runtime.effects import RunTool
@@ -23,6 +24,10 @@ class ToolStalls:
     """The tool never answers; the engine's own limit ends it."""
 
 
+class ToolNotScripted(FlowengineError):
+    """A simulated call wanted a tool that the test does not have."""
+
+
 Tools = Mapping[str, Any]
 """By name: a `ToolResult`, `ToolStalls()`, a plain value (the result's body), or a function that
 is given the arguments by keyword and returns one of these; it may be async. What a function
@@ -33,11 +38,17 @@ class SimulatedTools:
     """Runs tools, each to its one outcome, after a moment of virtual time."""
 
     def __init__(
-        self, timeline: Timeline, report: Callable[[ToolEnded], None], tools: Tools
+        self,
+        timeline: Timeline,
+        report: Callable[[ToolEnded], None],
+        tools: Tools,
+        others: Callable[[RunTool], ToolResult],
     ) -> None:
+        """`others` runs the tools that are not among `tools`."""
         self._timeline = timeline
         self._report = report
         self._tools = tools
+        self._others = others
 
     def run(self, effect: RunTool) -> None:
         result = self._result(effect)
@@ -50,9 +61,7 @@ class SimulatedTools:
 
     def _result(self, effect: RunTool) -> ToolResult | ToolStalls:
         if effect.tool not in self._tools:
-            known = ", ".join(sorted(self._tools)) or "none"
-            message = f"the tool {effect.tool!r} was called and is not scripted (there is: {known})"
-            raise LookupError(message)
+            return self._others(effect)
         found = self._tools[effect.tool]
         if callable(found) and not isinstance(found, (ToolResult, ToolStalls)):
             try:
@@ -62,6 +71,16 @@ class SimulatedTools:
         if isinstance(found, (ToolResult, ToolStalls)):
             return found
         return ToolResult("done", 200, orjson.loads(orjson.dumps(found)))
+
+
+def not_scripted(effect: RunTool) -> ToolResult:
+    """What a tool that a test forgot does: fail the test, not the call."""
+    raise ToolNotScripted(
+        "tool_not_scripted",
+        f"The tool {effect.tool!r} was called and the simulation has none of that name.",
+        where=effect.flow,
+        fix=f"Give simulate(…, tools={{{effect.tool!r}: …}}).",
+    )
 
 
 def _called(function: Callable[..., Any], arguments: Mapping[str, Json]) -> Any:

@@ -32,7 +32,7 @@ from flowengine.flow.defaults import LlmUse, SttUse, TtsUse
 from flowengine.flow.program import Program
 from flowengine.flow.scope import CallFacts
 from flowengine.ids import CallId
-from flowengine.ports import JournalRecord
+from flowengine.ports import JournalRecord, ToolResult
 from flowengine.runtime.actor import Actor, CallSetup
 from flowengine.runtime.context import ServerDefaults
 from flowengine.runtime.effects import (
@@ -57,6 +57,7 @@ from flowengine.testing.scripts import Caller, Step
 from flowengine.testing.simulated_caller import SimulatedCaller, Unmet
 from flowengine.testing.simulated_line import SimulatedLine
 from flowengine.testing.simulated_llm import (
+    LlmAsked,
     LlmFails,
     LlmResponder,
     LlmStalls,
@@ -64,7 +65,7 @@ from flowengine.testing.simulated_llm import (
     Responder,
     SimulatedLlm,
 )
-from flowengine.testing.simulated_tools import SimulatedTools, Tools, ToolStalls
+from flowengine.testing.simulated_tools import SimulatedTools, Tools, ToolStalls, not_scripted
 from flowengine.testing.timeline import Due, Timeline
 
 __all__ = [
@@ -124,6 +125,14 @@ class World:
     voice_fails: Callable[[str], str] = field(default=lambda text: "")
     """From a clause to the code with which its synthesis fails, or ""."""
     on_said: Callable[[Said], None] = field(default=lambda said: None)
+    server: ServerDefaults | None = None
+    """Providers as they stand in requests; None: simulated ones."""
+    ask_llm: LlmAsked | None = None
+    """Answers requests instead of `llm`, and sees the provider too."""
+    run_tool: Callable[[RunTool], ToolResult] = not_scripted
+    """Runs the tools that are not in `tools`."""
+    is_live: bool = False
+    """Somebody writes the script as the call goes: what is left of it when it ends is no fault."""
 
 
 def simulate(
@@ -163,12 +172,13 @@ class Simulation:
         self._program = program
         self._world = world
         self.timeline = Timeline()
-        self._setup = _setup(program, world)
+        self._setup = setup_of(world)
         self.actor = Actor(self._setup, program)
         self.line = SimulatedLine(self.timeline, self.feed, world.voice_fails)
         responder = world.llm or Responder()
-        self._llm = SimulatedLlm(self.timeline, self.feed, responder)
-        self._tools = SimulatedTools(self.timeline, self.feed, world.tools)
+        asked = world.ask_llm or (lambda effect: responder(effect.request))
+        self._llm = SimulatedLlm(self.timeline, self.feed, asked)
+        self._tools = SimulatedTools(self.timeline, self.feed, world.tools, world.run_tool)
         self._caller = SimulatedCaller(script, self)
         self._transfers = list(world.transfers)
         self._facts: list[tuple[int, Fact]] = []
@@ -197,7 +207,8 @@ class Simulation:
                 if self.timeline.next_ms is None:
                     raise self._error("stuck", f"nothing is due at {self.actor.node!r}")
                 self.timeline.step()
-            self._caller.call_over()
+            if not self._world.is_live:
+                self._caller.call_over()
         except Unmet as unmet:
             raise self._error("unmet", str(unmet)) from None
         return self._result()
@@ -373,7 +384,8 @@ class Simulation:
         )
 
 
-def _setup(program: Program, world: World) -> CallSetup:
+def setup_of(world: World) -> CallSetup:
+    """What the actor of a simulated call begins with."""
     incoming = world.direction == "inbound"
     ours, theirs = world.to_number, world.from_number
     call = CallFacts(
@@ -382,10 +394,15 @@ def _setup(program: Program, world: World) -> CallSetup:
         from_=theirs if incoming else ours,
         to=ours if incoming else theirs,
     )
-    has_llm = world.llm is not None
-    server = ServerDefaults(
-        SttUse(provider="simulated"),
-        LlmUse(provider="simulated") if has_llm else None,
-        TtsUse(provider="simulated"),
+    return CallSetup(
+        CallId(world.call_id), call, world.server or _server(world), "simulated", world.inputs
     )
-    return CallSetup(CallId(world.call_id), call, server, "simulated", world.inputs)
+
+
+def _server(world: World) -> ServerDefaults:
+    simulated = {"provider": "simulated"}
+    return ServerDefaults(
+        SttUse.model_validate(simulated),
+        None if world.llm is None else LlmUse.model_validate(simulated),
+        TtsUse.model_validate(simulated),
+    )

@@ -32,3 +32,20 @@ MENU: dict[str, Any] = {
         {"from": "*", "on": "error", "to": "sorry"},
     ],
 }
+
+TRANSFER: dict[str, Any] = {
+    "flow": "1",
+    "id": "switchboard",
+    "start": "hello",
+    "nodes": {
+        "hello": {"kind": "say", "say": "I connect you."},
+        "desk": {"kind": "transfer", "to": ["+14155550111", "+14155550112"]},
+        "nobody": {"kind": "hangup", "say": "Nobody is there.", "disposition": "nobody"},
+        "back": {"kind": "hangup", "say": "Welcome back.", "disposition": "back"},
+    },
+    "edges": [
+        {"from": "hello", "to": "desk"},
+        {"from": "desk", "on": ["busy", "no_answer", "declined", "failed"], "to": "nobody"},
+        {"from": "nobody", "on": "error", "to": "back"},
+    ],
+}

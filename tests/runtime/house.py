@@ -121,11 +121,13 @@ async def running(
     app = create_app(engine.carriers, engine.not_ready)
     ready: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     stop = asyncio.Event()
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(serve(app, "127.0.0.1", port, ready=ready.set_result, stop=stop))
-        await ready
-        try:
-            yield Running(engine, base_url, seen)
-        finally:
-            await engine.close(0)
-            stop.set()
+    serving = asyncio.create_task(
+        serve(app, "127.0.0.1", port, ready=ready.set_result, stop=stop)
+    )
+    await ready
+    try:
+        yield Running(engine, base_url, seen)
+    finally:
+        await engine.close(0)
+        stop.set()
+        await serving

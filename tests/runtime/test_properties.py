@@ -63,7 +63,11 @@ pytestmark = pytest.mark.unit
 SETUP = CallSetup(
     CallId("call_1"),
     CallFacts("call_1", "inbound", "+14155550100", "+14155550199"),
-    ServerDefaults(SttUse(provider="s"), LlmUse(provider="s"), TtsUse(provider="s")),
+    ServerDefaults(
+        SttUse.model_validate({"provider": "s"}),
+        LlmUse.model_validate({"provider": "s"}),
+        TtsUse.model_validate({"provider": "s"}),
+    ),
     "test",
 )
 WALL = "2026-03-03T10:00:00+00:00"
