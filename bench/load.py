@@ -82,10 +82,13 @@ class Callers:
         self._until_s = until_s
         self._next = random.Random(run.calls).sample(range(1, 2900), 2899)
 
-    async def ring(self, phone: Phone, number: int) -> None:
+    async def ring(self, phone: Phone, number: int, begun: list[PhoneCall] | None = None) -> None:
+        """One call, with its place in `begun` for those who want to disturb it."""
         call: PhoneCall | None = None
         try:
             async with phone.call(f"+1555{number:07d}", CALLED) as call:
+                if begun is not None:
+                    begun.append(call)
                 await self._talk(call, random.Random(number))
         except FlowengineError as error:
             self._run.failures.append(f"call {number}: {error}")

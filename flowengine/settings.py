@@ -36,6 +36,7 @@ _FIXES = {
     "FLOWENGINE_DATA": "Set it to a folder that this process may write.",
     "FLOWENGINE_LOG_LEVEL": "Use debug, info, warning or error.",
     "FLOWENGINE_MAX_CALLS": "Use a whole number from 1 to 10000.",
+    "FLOWENGINE_ALLOW_PRIVATE_TOOLS": "Use true or false.",
 }
 
 
@@ -79,6 +80,8 @@ class Settings(BaseSettings):
     secret_key: SecretStr = Field(default=SecretStr(""))
     """Any string; keys for tokens and values are derived from it. Empty: random per process."""
     max_calls: int = Field(default=50, ge=1, le=10_000, title="Calls at a time per process")
+    allow_private_tools: bool = Field(default=False, title="Tools may reach private addresses")
+    """Whether requests of flows may go to this machine and its own network."""
 
     twilio_account_sid: str = Field(default="", validation_alias="TWILIO_ACCOUNT_SID")
     twilio_auth_token: SecretStr = Field(

@@ -26,6 +26,7 @@ class Rehearsal:
 
     def __init__(self, program: Program, settings: Settings) -> None:
         self._program = program
+        self._allow_private = settings.allow_private_tools
         values = settings.provider_settings()
         self.server = server_defaults(values)
         self._vendors = SupervisedVendors(ProviderSettings(values), self.server)
@@ -54,7 +55,7 @@ class Rehearsal:
 
     async def _run_tool(self, effect: RunTool) -> ToolResult:
         if self._tools is None:
-            self._tools = ToolRunner(tool_secrets())
+            self._tools = ToolRunner(tool_secrets(), allow_private=self._allow_private)
         return await run_tool(self._tools, self._program, effect)
 
     async def _ask(self, effect: AskLlm) -> Answer:

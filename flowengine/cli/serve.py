@@ -73,7 +73,13 @@ def tool_secrets() -> dict[str, str]:
 
 async def run(settings: Settings, flow: list[Path], host: str, port: int) -> None:
     """Serve until SIGTERM or SIGINT; running calls may end first."""
-    engine = Engine(settings, flow[0], others=flow[1:], secrets=tool_secrets())
+    engine = Engine(
+        settings,
+        flow[0],
+        others=flow[1:],
+        secrets=tool_secrets(),
+        allow_private_tools=settings.allow_private_tools,
+    )
     stop, draining = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -5,7 +5,6 @@ A flow with an error is refused with everything that is wrong with it; warnings 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -108,7 +107,7 @@ class FlowFiles:
         return list(found)
 
     def _look_for(self, name: str, folder: Path) -> None:
-        path = beside(name, folder)
+        path = subflow_file(name, folder)
         if path is not None:
             self._keep(self._read(path), path)
 
@@ -134,24 +133,6 @@ def subflow_file(name: str, folder: Path) -> Path | None:
         if isinstance(document, dict) and document.get("id") == name:
             return path
     return None
-
-
-def beside(name: str, folder: Path) -> Path | None:
-    """The file of the flow with this id: in the folder, or in a folder of its name beside it."""
-    for path in (folder / f"{name}.json", *sorted(folder.glob("*.json"))):
-        if _id_of(path) == name:
-            return path
-    path = folder.parent / name / "flow.json"
-    return path if _id_of(path) == name else None
-
-
-def _id_of(path: Path) -> str:
-    """The id that a file claims; "" for what is no JSON object, which no flow can mean."""
-    try:
-        document = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return ""
-    return str(document.get("id", "")) if isinstance(document, dict) else ""
 
 
 _DEEPEST = 4

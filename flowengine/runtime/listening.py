@@ -87,7 +87,7 @@ class Listening:
                 case Pause():
                     self._speaking.pause()
                 case Resume():
-                    self._speaking.resume()
+                    self._resumed()
                 case Confirm():
                     self._confirmed()
                 case TurnOver():
@@ -100,6 +100,12 @@ class Listening:
         if visit is not None:
             visit.interrupted()
             visit.spoken(ended)
+
+    def _resumed(self) -> None:
+        """It was nothing: the bot goes on."""
+        ended = self._speaking.resume()
+        if self._visit is not None:
+            self._visit.spoken(ended)
 
     def _after_quiet(self) -> None:
         if self._visit is not None and not self._turns.is_caller_speaking:

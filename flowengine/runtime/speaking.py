@@ -201,7 +201,8 @@ class Speaking:
         self._context.report(BargeIn("paused", generation))
         self._context.waits.stop("speech", "last_mark")
 
-    def resume(self) -> None:
+    def resume(self) -> list[Ended]:
+        """Go on where the pause began; what had been played by then is over."""
         at = self._paused_at
         self._playout.resume(self._context.now_ms)
         self._context.report(BargeIn("resumed", at.generation if at else 0))
@@ -211,6 +212,7 @@ class Speaking:
         self._context.do(ResumeSpeech(at.generation, at.clause, at.from_ms))
         self._paused_at = None
         self._watch()
+        return self._settle()
 
     @property
     def is_paused(self) -> bool:

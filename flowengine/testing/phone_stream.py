@@ -48,7 +48,7 @@ class PhoneStream:
 
     def __init__(self, names: StreamNames, hooks: StreamHooks) -> None:
         self.playout = Playout()
-        self._names = names
+        self.names = names
         self._hooks = hooks
         self._socket: PhoneSocket | None = None
         self._sequence = 0
@@ -76,9 +76,9 @@ class PhoneStream:
         self._send_numbered(
             "start",
             {
-                "accountSid": self._names.account_sid,
-                "streamSid": self._names.stream_sid,
-                "callSid": self._names.call_sid,
+                "accountSid": self.names.account_sid,
+                "streamSid": self.names.stream_sid,
+                "callSid": self.names.call_sid,
                 "tracks": ["inbound"],
                 "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1},
                 "customParameters": dict(parameters),
@@ -98,7 +98,7 @@ class PhoneStream:
         self._socket.send(
             f'{{"event":"media","sequenceNumber":"{self._sequence}","media":{{"track":"inbound",'
             f'"chunk":"{self._chunk}","timestamp":"{(self._chunk - 1) * FRAME_MS}",'
-            f'"payload":"{payload}"}},"streamSid":"{self._names.stream_sid}"}}'
+            f'"payload":"{payload}"}},"streamSid":"{self.names.stream_sid}"}}'
         )
 
     def send_digit(self, digit: str) -> None:
@@ -106,7 +106,7 @@ class PhoneStream:
 
     def stop(self) -> None:
         """The caller hung up."""
-        names = self._names
+        names = self.names
         self._send_numbered("stop", {"accountSid": names.account_sid, "callSid": names.call_sid})
         if self._socket is not None:
             self._socket.close()
@@ -124,7 +124,7 @@ class PhoneStream:
 
     def hear(self, message: str | bytes) -> None:
         """Take a message of the bot's, as strictly as Twilio does."""
-        body = _checked(message, self._names.stream_sid)
+        body = _checked(message, self.names.stream_sid)
         if isinstance(body, str):
             self._warn(body)
             return
@@ -163,7 +163,7 @@ class PhoneStream:
             {
                 "event": event,
                 "sequenceNumber": str(self._sequence),
-                "streamSid": self._names.stream_sid,
+                "streamSid": self.names.stream_sid,
                 event: body,
             }
         )

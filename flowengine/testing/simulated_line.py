@@ -145,7 +145,11 @@ class SimulatedLine:
                 continue
             for clause in utterance.clauses:
                 here = (utterance.generation, clause.number)
-                clause.is_sent = here < place
+                if here < place:
+                    # What began before that place was played; the rest is still to come.
+                    clause.is_sent = clause.is_sent or clause.was_sent
+                    continue
+                clause.is_sent = False
                 clause.sent_ms = effect.from_ms if here == place else 0
         self._pump_soon(0)
 

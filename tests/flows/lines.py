@@ -10,17 +10,14 @@ from types import FunctionType
 from typing import Any
 
 from flowengine.events import EdgeDecided, FaultMet, Json, MoveRefused, ToolCalled
-from flowengine.flow.checks import check_source
 from flowengine.flow.document import Flow
 from flowengine.flow.findings import Finding
-from flowengine.flow.language import Language
 from flowengine.flow.program import Program
-from flowengine.nodes import load_kinds
+from flowengine.runtime.flow_files import FlowFiles
 from flowengine.testing.scripts import Step
 from flowengine.testing.simulation import SimulatedCall, simulate
 
 FLOWS = Path(__file__).parents[2] / "flows"
-LANGUAGE = Language(load_kinds())
 
 TUESDAY = datetime(2026, 3, 3, 17, 0, tzinfo=UTC)
 """Noon in New York, 10 a.m. in Phoenix: every one of the example companies is at work."""
@@ -29,31 +26,16 @@ TUESDAY_NIGHT = datetime(2026, 3, 4, 3, 0, tzinfo=UTC)
 
 
 class Line:
-    """One of the flows, with its sub-flows."""
+    """One of the flows, with its sub-flows, read as the server reads it."""
 
     def __init__(self, name: str) -> None:
-        self.sources = {
-            path.stem: path.read_bytes() for path in sorted((FLOWS / name).glob("*.json"))
-        }
-        parsed = {stem: LANGUAGE.parse(source) for stem, source in self.sources.items()}
-        self.flows: dict[str, Flow] = {}
-        for stem, read in parsed.items():
-            assert read.flow is not None, (stem, read.findings)
-            self.flows[stem] = read.flow
-        inner = {
-            flow.id: LANGUAGE.compile(flow) for stem, flow in self.flows.items() if stem != "flow"
-        }
-        self.program: Program = LANGUAGE.compile(self.flows["flow"], inner)
+        self.folder = FLOWS / name
+        loaded = FlowFiles().load(self.folder / "flow.json")
+        self.program: Program = loaded.program
+        self.warnings: tuple[Finding, ...] = loaded.warnings
+        self.flows: dict[str, Flow] = {"flow": self.program.flow}
+        self.flows |= {name: inner.flow for name, inner in self.program.subflows.items()}
         self._taken: set[tuple[str, str]] = set()
-
-    def findings(self) -> list[Finding]:
-        """Everything that the checks have to say about the flow and its sub-flows."""
-        by_id = {flow.id: flow for flow in self.flows.values()}
-        found = []
-        for stem, source in self.sources.items():
-            others = {key: flow for key, flow in by_id.items() if key != self.flows[stem].id}
-            found += check_source(LANGUAGE, source, subflows=others)
-        return found
 
     def ring(
         self, *script: Step, wall: datetime = TUESDAY, faults: int = 0, **world: Any

@@ -1,4 +1,4 @@
-"""Calls to the visit line: a colleague logs field visits by voice or key, written by Python tools."""
+"""Calls to the visit line: a colleague logs field visits by voice or key, with Python tools."""
 
 from __future__ import annotations
 

@@ -115,19 +115,20 @@ async def running(
         deadlines=deadlines,
         watch=lambda call_id, event, at_ms: seen.append((call_id, event, at_ms)),
     )
-    await engine.warm(prompts=prompts)
-    if prompts:
-        await engine.warmed()
-    app = create_app(engine.carriers, engine.not_ready)
-    ready: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     stop = asyncio.Event()
-    serving = asyncio.create_task(
-        serve(app, "127.0.0.1", port, ready=ready.set_result, stop=stop)
-    )
-    await ready
+    serving: asyncio.Task[None] | None = None
     try:
+        await engine.warm(prompts=prompts)
+        await engine.warmed()
+        app = create_app(engine.carriers, engine.not_ready)
+        ready: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        serving = asyncio.create_task(
+            serve(app, "127.0.0.1", port, ready=ready.set_result, stop=stop)
+        )
+        await ready
         yield Running(engine, base_url, seen)
     finally:
         await engine.close(0)
         stop.set()
-        await serving
+        if serving is not None:
+            await serving

@@ -263,4 +263,3 @@ async def test_static_prompts_are_heard_at_once(tmp_path: Path) -> None:
             await call.over()
     assert behind.elevenlabs.said == []
     assert heard_by(bytes(call.played), 0, len(call.played)) > 0
-
