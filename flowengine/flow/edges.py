@@ -99,7 +99,6 @@ class EdgeBook:
         self, node: NodeId, *, only_star: bool = False, star: bool = True
     ) -> tuple[str, ...]:
         """The key strings that edges wait for."""
-        star = star and (only_star or not self._gathers_keys(node))
         edges = self.in_force(node, only_star=only_star, star=star)
         return tuple(dict.fromkeys(e.on.digits for e in edges if isinstance(e.on, OnDigits)))
 
@@ -134,11 +133,10 @@ class EdgeBook:
         first_key: bool = True,
     ) -> Choice:
         """Keys came. In a node that gathers keys into a value only the first may take an edge."""
-        gathers = self._gathers_keys(node) and not only_star
-        if gathers and not first_key:
+        gathers = self._program.node(node).gathers_keys(self._program.around)
+        if gathers and not first_key and not only_star:
             return Choice(None, None)
-        # A `*` key could begin the value: only the node's own edges are tried.
-        edges = self.in_force(node, only_star=only_star, star=star and not gathers)
+        edges = self.in_force(node, only_star=only_star, star=star)
         fitting = (e for e in edges if isinstance(e.on, OnDigits) and e.on.digits == digits)
         return self._first(fitting, scope, state)
 
@@ -207,10 +205,6 @@ class EdgeBook:
         return Choice(None, None, (), tuple(considered), "built_in", built_in)
 
     # --- inside --------------------------------------------------------------------------------
-
-    def _gathers_keys(self, node: NodeId) -> bool:
-        """Whether keys are gathered into a value there."""
-        return self._program.node(node).gathers_keys(self._program.around)
 
     def _rounds(self, node: NodeId, outcome: str, *, only_star: bool) -> Iterator[Iterator[Edge]]:
         """Who is asked, in turn: own, `else`, `*`; then the same for `error`, if it went wrong."""

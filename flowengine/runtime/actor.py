@@ -312,8 +312,9 @@ class Actor:
                 self._spoken(self._speaking.wait_passed(name))
             case "call":
                 context.waits.start("call_grace", context.now_ms, GRACE_MS)
-                if visit is not None:
-                    self._journey.take(self._walk.on_time_up())
+                if visit is not None and self._journey.take(self._walk.on_time_up()):
+                    # The last words must not wait behind a long reply.
+                    self._speaking.cut(by_caller=False)
             case "call_grace":
                 self._finish(self._ending or _Ending({"do": "hang_up"}, "time_up", "time_up"))
             case "leave" if self._ending is not None:
