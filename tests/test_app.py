@@ -115,9 +115,12 @@ async def test_subflows_beside_the_flow_are_found_and_run(tmp_path: Path) -> Non
         ],
     }
     (tmp_path / "inner.json").write_text(json.dumps(inner))
-    async with vendors() as behind, running(tmp_path, outer, behind) as run:
-        async with run.phone.call(CALLER, CALLED) as call:
-            await call.over()
+    async with (
+        vendors() as behind,
+        running(tmp_path, outer, behind) as run,
+        run.phone.call(CALLER, CALLED) as call,
+    ):
+        await call.over()
     assert run.path() == ["inside", "hello", "back", "bye"]
     assert [fact.heard for fact in run.facts(UtteranceSpoken)] == [
         "From the inner flow.",

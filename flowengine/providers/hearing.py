@@ -23,6 +23,10 @@ from flowengine.providers.recovery import Recovery, Warm
 
 _REPLAY_STEP_MS = 40
 _BACKOFF_S = 0.1
+_MOST_FRUITLESS = 3
+"""A recogniser that breaks so often with no words between is given up, however fast it reopens."""
+_FRUITFUL_S = 30.0
+"""A session that lasted so long was good, words or not: the caller may have been silent."""
 
 
 @runtime_checkable
@@ -106,6 +110,8 @@ class SupervisedHearing:
         self._opened_at = 0.0
         self._mend_until: float | None = None
         self._pause_s = 0.0
+        self._fruitless = 0
+        """Sessions that broke since words were last made final."""
         self._spent: list[asyncio.Task[Usage | None]] = []
         self._lost = False
 
@@ -164,6 +170,8 @@ class SupervisedHearing:
         if self._settles is None and isinstance(event, (SegmentHeard, EndpointReached)):
             self._settled = self._fed
         self._mend_until = None
+        if isinstance(event, (SegmentHeard, EndpointReached)):
+            self._fruitless = 0
         self._hear(event)
 
     def _broke(self, code: str) -> None:
@@ -173,6 +181,10 @@ class SupervisedHearing:
         self._spend_all()
         self._trim()
         now, recovery_s = asyncio.get_running_loop().time(), self._deadlines.recovery_ms / 1000
+        self._fruitless = 1 if now - self._opened_at > _FRUITFUL_S else self._fruitless + 1
+        if self._fruitless >= _MOST_FRUITLESS:
+            self._give_up(code)
+            return
         if self._mend_until is None or now - self._opened_at > recovery_s:
             self._mend_until, self._pause_s = now + recovery_s, 0.0
         self._repair = asyncio.create_task(self._mend(code))
@@ -204,6 +216,9 @@ class SupervisedHearing:
                 self._counts[f"{self._choices[place].stt.name}.recovered"] += 1
                 await self._replay()
                 return
+        self._give_up(code)
+
+    def _give_up(self, code: str) -> None:
         self._lost = True
         self._ring.clear()
         self._hear(HearingFailed(code))

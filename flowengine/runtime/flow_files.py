@@ -112,7 +112,7 @@ class FlowFiles:
             self._keep(self._read(path), path)
 
     def _compile(self, flow: Flow, inner: Mapping[str, Flow], depth: int = 0) -> Program:
-        """Compile a flow over its sub-flows; one that calls itself is compiled so many levels deep."""
+        """Compile a flow over its sub-flows; one that calls itself only so many levels deep."""
         if depth >= _DEEPEST:
             return self.language.compile(flow, {})
         subflows = {

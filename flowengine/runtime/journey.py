@@ -69,6 +69,8 @@ class Journey:
         self.tool_ledger: dict[str, dict[str, Json]] = {}
         self.turn_count = 0
         self._awaits_transfer = False
+        self._hears_otherwise = False
+        """An edge changed whether the call is recorded: the next node says so at once."""
 
     # --- begin ---
 
@@ -301,6 +303,7 @@ class Journey:
             context.language = None if value is None else str(value)
         elif name == "recording":
             context.recording = None if value is None else bool(value)
+            self._hears_otherwise = True
         elif isinstance(self.set_value(name, value, "edge"), asked.Rejected):
             context.report(MoveRefused("set", f"{name} does not take this value"))
 
@@ -332,6 +335,9 @@ class Journey:
             self._walk.caller_acted()
             visit.fail("node_visits")
             return
+        if self._hears_otherwise:
+            self._hears_otherwise = False
+            visit.listen(asked.Expect())
         if not self.changed():
             visit.start(entered_by=by, resumed=False)
 

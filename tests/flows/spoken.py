@@ -25,7 +25,7 @@ from flowengine.api.app import create_app
 from flowengine.api.server import serve
 from flowengine.app import Engine
 from flowengine.cli.demo_engines import SetClock
-from flowengine.events import FaultMet, Fact, Json, MoveRefused, NodeEntered, UtteranceSpoken
+from flowengine.events import Fact, FaultMet, Json, MoveRefused, NodeEntered, UtteranceSpoken
 from flowengine.media.g711 import ulaw_to_linear
 from flowengine.media.recording import read_wav
 from flowengine.ports import BYTES_PER_MS, CallRow, JournalRecord
@@ -293,7 +293,7 @@ def check_engine_and_vendors(spoken: Spoken) -> None:
 
 
 def check_what_was_heard(spoken: Spoken) -> None:
-    """The phone played, text by text, what the engine believes; after a cut, a word more at most."""
+    """The phone played what the engine believes; after a cut, one word more at most."""
     assert len(spoken.said) <= TAGS, "tags repeat, so nobody knows what was played"
     pieces = pieces_played(spoken.played, spoken.said)
     played = squeezed("".join(text[: round(ms / MS_A_CHARACTER)] for text, ms in pieces))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 import pytest
 from hypothesis import given, settings
@@ -282,7 +283,7 @@ def run(world: World, op: Op) -> None:
             world.feed(ToolProposed(reply, name, tool, {"who": text}, False))
         case "tool" | "tool_fails" if world.tools:
             key = world.tools[-1 - number % len(world.tools)]
-            outcome = "done" if kind == "tool" else "failed"
+            outcome: Literal["done", "failed"] = "done" if kind == "tool" else "failed"
             tier = ({"tier": "gold"}, {"tier": "plain"}, None, "words")[other]
             world.feed(ToolEnded(key, outcome, 200, tier))
         case _:

@@ -409,7 +409,8 @@ def test_a_script_is_drawn_step_by_step() -> None:
     drawn: list[int] = []
 
     def script() -> Iterator[Step]:
-        for number, step in enumerate([Caller.says("order"), Caller.hangs_up()]):
+        steps: list[Step] = [Caller.says("order"), Caller.hangs_up()]
+        for number, step in enumerate(steps):
             drawn.append(number)
             yield step
 
@@ -419,7 +420,11 @@ def test_a_script_is_drawn_step_by_step() -> None:
 
 def test_the_same_script_gives_the_same_call() -> None:
     def ring() -> Any:
-        script = [Caller.breaks_in("order", after_ms=900), Caller.says("two"), Caller.says("yes")]
+        script: list[Step] = [
+            Caller.breaks_in("order", after_ms=900),
+            Caller.says("two"),
+            Caller.says("yes"),
+        ]
         return simulate(shop(), script)
 
     first, second = ring(), ring()
