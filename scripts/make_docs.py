@@ -128,8 +128,7 @@ def form(part: Mapping[str, Any]) -> str:
         return ", ".join(f"`{value}`" for value in part["enum"])
     match part.get("type"):
         case "array":
-            items = part.get("items") or {"type": "any"}
-            return "list" if items == {} else f"list of {form(items)}"
+            return f"list of {form(part['items'])}" if part.get("items") else "list"
         case "object":
             values = part.get("additionalProperties")
             for pattern in part.get("patternProperties", {}).values():
@@ -158,6 +157,8 @@ def _default(part: Mapping[str, Any]) -> str:
     value = part.get("default")
     if value in (None, "", [], {}):
         return ""
+    if value == {"outcomes": ["done"]}:
+        value = "done"  # as it is written
     return f"`{json.dumps(value, ensure_ascii=False)}`"
 
 
@@ -188,7 +189,8 @@ def part_kind(name: str) -> str:
 def part_kinds() -> str:
     """All kinds in a table."""
     rows = []
-    for name, kind in sorted(load_kinds().items(), key=lambda item: item[1].family):
+    order = list(EXAMPLES)
+    for name, kind in sorted(load_kinds().items(), key=lambda item: order.index(item[0])):
         does = kind.model_fields["kind"].description or ""
         marks = [("speaks", kind.speaks), ("listens", kind.listens), ("may use an LLM", kind.thinks)]
         what = ", ".join(word for word, holds in marks if holds)
@@ -215,7 +217,8 @@ def part_settings() -> str:
         alias = info.validation_alias
         variable = alias if isinstance(alias, str) else PREFIX + name.upper()
         default = info.default
-        shown = "" if str(default) in ("", "**********") else f"`{default}`"
+        is_empty = str(default) in ("", "**********")
+        shown = "" if is_empty else f"`{str(default).lower() if isinstance(default, bool) else default}`"
         what = info.title or name.replace("_", " ").capitalize()
         rows.append([f"`{variable}`", shown, f"{what}. {descriptions.get(name, '')}".strip()])
     return table(["variable", "default", "meaning"], rows)

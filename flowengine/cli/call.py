@@ -6,6 +6,7 @@ tools are run, so that the flow answers as it would on the phone.
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from zoneinfo import ZoneInfo
 import orjson
 import typer
 
+from flowengine.cli.microphone import talk
 from flowengine.cli.rehearsal import Rehearsal
 from flowengine.errors import ConfigError
 from flowengine.events import Json
@@ -39,8 +41,11 @@ def register(app: typer.Typer) -> None:
         flow: Annotated[Path, typer.Argument(help="The flow's JSON file.")],
         *,
         text: Annotated[
-            bool, typer.Option("--text", help="In writing, which is how it is done here.")
+            bool, typer.Option("--text", help="In writing; that is also what happens without it.")
         ] = True,
+        microphone: Annotated[
+            bool, typer.Option("--microphone", help="By voice, through this computer's own sound.")
+        ] = False,
         script: Annotated[
             Path | None,
             typer.Option(help="A file with the caller's lines, instead of the keyboard."),
@@ -60,6 +65,9 @@ def register(app: typer.Typer) -> None:
         ] = None,
     ) -> None:
         """Rehearse a call in writing; at the end, the way it took and why."""
+        if microphone:
+            asyncio.run(talk(flow, from_number))
+            return
         loaded = FlowFiles().load(flow)
         for finding in loaded.warnings:
             print(shown(finding), file=sys.stderr)

@@ -16,6 +16,7 @@ from typing import Protocol, runtime_checkable
 
 from flowengine.errors import ProviderError
 from flowengine.events import EndpointReached, HearingFailed, Json, SegmentHeard, Usage
+from flowengine.media.gate import HOP_BYTES, LEAST_LEVEL, LEVEL_TABLE, SpeechGate
 from flowengine.ports import BYTES_PER_MS, Stt, SttEvent, SttHints, SttRequest, SttSession
 from flowengine.providers.deadlines import Deadlines
 from flowengine.providers.faults import RETRYABLE, fault
@@ -25,6 +26,10 @@ _REPLAY_STEP_MS = 40
 _BACKOFF_S = 0.1
 _MOST_FRUITLESS = 3
 """A recogniser that breaks so often with no words between is given up, however fast it reopens."""
+_SURE_MS = 100
+"""Audio that is quiet for so long does not begin in the middle of a word."""
+_BEFORE_SPEECH_MS = 300
+"""Replayed before the first sound that is surely speech: soft beginnings of words."""
 _FRUITFUL_S = 30.0
 """A session that lasted so long was good, words or not: the caller may have been silent."""
 
@@ -261,6 +266,7 @@ class SupervisedHearing:
 
     async def _replay(self) -> None:
         """Feed the ring, no faster than allowed, until the live audio is reached."""
+        self._skip_quiet()
         session, life = self._opened, self._life
         loop = asyncio.get_running_loop()
         step = _REPLAY_STEP_MS * BYTES_PER_MS
@@ -279,6 +285,13 @@ class SupervisedHearing:
                 return
             due += _REPLAY_STEP_MS / 1000 / self._deadlines.replay_speed
             await asyncio.sleep(max(0.0, due - loop.time()))
+
+    def _skip_quiet(self) -> None:
+        """Begin the replay where somebody begins to speak: quiet only costs time."""
+        quiet = _quiet_bytes(bytes(self._ring))
+        del self._ring[:quiet]
+        self._ring_start += quiet
+        self._base = self._fed = self._ring_start
 
     def _note_settled(self) -> None:
         if self._settles is not None:
@@ -302,3 +315,19 @@ class SupervisedHearing:
 
     def _count(self, error: ProviderError) -> None:
         self._counts[f"{error.where}.{error.code}"] += 1
+
+
+def _quiet_bytes(audio: bytes) -> int:
+    """How much at the beginning of the audio needs no hearing; 0 when that is not sure."""
+    head = audio[: _SURE_MS * BYTES_PER_MS]
+    if any(
+        sum(head[at : at + HOP_BYTES].translate(LEVEL_TABLE)) > LEAST_LEVEL
+        for at in range(0, len(head), HOP_BYTES)
+    ):
+        return 0
+    gate = SpeechGate()
+    for at in range(0, len(audio), HOP_BYTES):
+        change = gate.feed(audio[at : at + HOP_BYTES])
+        if change is not None:
+            return max(0, change.began_ms - _BEFORE_SPEECH_MS) * BYTES_PER_MS
+    return max(0, len(audio) - _BEFORE_SPEECH_MS * BYTES_PER_MS) // BYTES_PER_MS * BYTES_PER_MS

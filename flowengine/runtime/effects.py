@@ -154,8 +154,8 @@ Effect = (
     | SaveCheckpoint
 )
 
-_UNWRITTEN = {"scope", "stt", "tts", "arguments"}
-"""What follows from the flow's version, and a tool's arguments, which its fact holds masked."""
+_UNWRITTEN = {"scope", "stt", "tts", "arguments", "checkpoint"}
+"""What follows from the flow's version, or may hold what is sensitive."""
 
 
 def to_json(effect: Effect) -> dict[str, Json]:

@@ -46,6 +46,11 @@ from flowengine.tokens import STREAM_TOKEN_LIFE, StreamTokens, ValueCipher, new_
 END_S = 15.0
 """How long calls may take to end in order when the process stops."""
 
+SETTLE_S = 5.0
+"""A stream that is over writes its last records within this time; webhooks have 15 s."""
+SUPERSEDED_S = 1.0
+"""How long a new stream waits for the one that it takes over from, while the caller waits."""
+
 MOST_STREAMS = 50
 """A call that broke so often is given up."""
 
@@ -78,6 +83,7 @@ class Supervisor:
         self._tokens = StreamTokens(house.secret)
         self._cipher = ValueCipher(house.secret)
         self._calls: dict[CallId, Call] = {}
+        self._settling: dict[CallId, asyncio.Event] = {}
         self._admitted: dict[CallId, float] = {}
         """Calls that were let in and have no stream yet: until when their place is kept."""
         self._rows: dict[CallId, CallRow] = {}
@@ -127,10 +133,12 @@ class Supervisor:
         older = self._calls.get(call_id)
         if older is not None:
             older.request_end("superseded")
+            await self._settled(call_id, SUPERSEDED_S)
         call = await self._prepared(row, epoch, line)
         if call is None:
             return
         self._calls[call_id] = call
+        settled = self._settling[call_id] = asyncio.Event()
         self._empty.clear()
         try:
             await self._move(row, "answer")
@@ -138,8 +146,10 @@ class Supervisor:
             if self._calls.get(call_id) is call:
                 await self._ended(row, over)
         finally:
+            settled.set()
             if self._calls.get(call_id) is call:
                 del self._calls[call_id]
+                del self._settling[call_id]
             if not self._calls:
                 self._empty.set()
 
@@ -311,6 +321,7 @@ class Supervisor:
 
     async def _come_back(self, row: CallRow, step: Mapping[str, Json]) -> NextStep:
         """The transfer is over: go on in the flow, or end where there is nothing more to do."""
+        await self._settled(row.id, SETTLE_S)
         kept = await last_checkpoint(self._house.store, row.id, self._cipher)
         transfer = _transfer_of(step)
         if kept is not None and transfer is not None:
@@ -333,6 +344,17 @@ class Supervisor:
                 return HangUp()
         await self._keep_pending(row, step)
         return await self._ticket(row.id)
+
+    async def _settled(self, call_id: CallId, limit_s: float) -> None:
+        """Wait until the stream before has written its last record: the next goes on behind it."""
+        settling = self._settling.get(call_id)
+        try:
+            async with asyncio.timeout(limit_s):
+                if settling is not None:
+                    await settling.wait()
+                await self._house.store.written(call_id)
+        except (TimeoutError, StoreError) as error:
+            log.warning("stream_not_settled", call=call_id, error=type(error).__name__)
 
     async def _keep_pending(self, row: CallRow, step: Mapping[str, Json]) -> None:
         if not await self._house.store.set_pending(row.id, row.epoch, step):
