@@ -143,8 +143,8 @@ def _part_name(model: str) -> str:
     links = {"MenuChoice": "{`key`, `words`}", "MachineDetection": "{`detect`, `beep`}"}
     links |= {"LastTurns": '{`"last"`: n}', "Position": "{`x`, `y`}", "Node": "node"}
     links |= dict.fromkeys(("HttpTool", "PythonTool", "McpTool"), "tool")
-    links |= {"OnDigits": "`{\"digits\": …}`", "OnWhen": "`{\"when\": …}`"}
-    links |= {"OnIntent": "`{\"intent\": …}`"}
+    links |= {"OnDigits": '`{"digits": …}`', "OnWhen": '`{"when": …}`'}
+    links |= {"OnIntent": '`{"intent": …}`'}
     known = {"Retry", "Use", "Limits", "TurnTaking", "Calendar", "Variable", "Edge", "Defaults"}
     known |= {"SttUse", "LlmUse", "TtsUse"}
     if model in known:
@@ -192,7 +192,11 @@ def part_kinds() -> str:
     order = list(EXAMPLES)
     for name, kind in sorted(load_kinds().items(), key=lambda item: order.index(item[0])):
         does = kind.model_fields["kind"].description or ""
-        marks = [("speaks", kind.speaks), ("listens", kind.listens), ("may use an LLM", kind.thinks)]
+        marks = [
+            ("speaks", kind.speaks),
+            ("listens", kind.listens),
+            ("may use an LLM", kind.thinks),
+        ]
         what = ", ".join(word for word, holds in marks if holds)
         rows.append([f"[`{name}`](#{name})", does, what])
     return table(["kind", "does", "and"], rows)
@@ -218,7 +222,11 @@ def part_settings() -> str:
         variable = alias if isinstance(alias, str) else PREFIX + name.upper()
         default = info.default
         is_empty = str(default) in ("", "**********")
-        shown = "" if is_empty else f"`{str(default).lower() if isinstance(default, bool) else default}`"
+        shown = (
+            ""
+            if is_empty
+            else f"`{str(default).lower() if isinstance(default, bool) else default}`"
+        )
         what = info.title or name.replace("_", " ").capitalize()
         rows.append([f"`{variable}`", shown, f"{what}. {descriptions.get(name, '')}".strip()])
     return table(["variable", "default", "meaning"], rows)

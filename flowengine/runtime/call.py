@@ -43,7 +43,6 @@ from flowengine.runtime.effects import (
     CutSpeech,
     DropClauses,
     Effect,
-    FinalizeHearing,
     LeaveLine,
     Listen,
     PauseSpeech,
@@ -222,8 +221,6 @@ class Call:
                 self._tools.add(self._spawn(self._run_tool(effect), "tool"))
             case Listen():
                 self._listen(effect)
-            case FinalizeHearing():
-                self._ear.finalize()
             case LeaveLine(step):
                 self._over.step = step
             case Report(fact):

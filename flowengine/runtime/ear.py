@@ -94,7 +94,6 @@ class Ear:
         self._wanted: Wanted | None = None
         self._life = 0
         self._hints = SttHints()
-        self._finalize_due = False
         self._usages: list[Usage] = []
         self._is_closed = False
 
@@ -144,12 +143,6 @@ class Ear:
         if self._session is not None:
             self._session.hint(hints)
 
-    def finalize(self) -> None:
-        if self._session is not None:
-            self._session.finalize()
-        else:
-            self._finalize_due = True
-
     async def close(self) -> list[Usage]:
         """Close the recogniser; returns what was used."""
         self._is_closed = True
@@ -180,9 +173,6 @@ class Ear:
         if self._missed:
             session.feed(bytes(self._missed))
             self._missed.clear()
-        if self._finalize_due:
-            self._finalize_due = False
-            session.finalize()
         if before is not None:
             await self._close(before)
 

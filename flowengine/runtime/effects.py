@@ -25,7 +25,7 @@ class Piece:
     """
 
     clause: int
-    kind: Literal["words", "audio", "pause", "tones", "beep"]
+    kind: Literal["words", "audio", "pause", "tones"]
     text: str = ""
     static: bool = False
     ms: int = 0
@@ -113,11 +113,6 @@ class Listen:
 
 
 @dataclass(frozen=True, slots=True)
-class FinalizeHearing:
-    """Ask the recogniser for the words it holds back."""
-
-
-@dataclass(frozen=True, slots=True)
 class LeaveLine:
     """End the media phase; `step` is what the carrier is told to do next."""
 
@@ -148,7 +143,6 @@ Effect = (
     | CancelLlm
     | RunTool
     | Listen
-    | FinalizeHearing
     | LeaveLine
     | Report
     | SaveCheckpoint

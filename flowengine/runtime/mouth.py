@@ -20,7 +20,7 @@ from flowengine.errors import ConfigError, FlowengineError, FlowError, ProviderE
 from flowengine.events import Input, SpeakingFailed, Usage, Word
 from flowengine.flow.defaults import TtsUse
 from flowengine.media.g711 import silence
-from flowengine.media.tones import beep, dtmf_tones
+from flowengine.media.tones import dtmf_tones
 from flowengine.ports import Clause, SpeechChunk, TtsRequest, Voice
 from flowengine.runtime.effects import Piece, Speak
 from flowengine.runtime.playback import Playback
@@ -228,8 +228,6 @@ class Mouth:
                 return CachedSpeech(silence(piece.ms))
             case "tones":
                 return CachedSpeech(dtmf_tones(piece.text))
-            case "beep":
-                return CachedSpeech(beep())
 
     def _deliver(
         self, job: _Job, clause: int, audio: bytes, words: tuple[Word, ...], *, last: bool

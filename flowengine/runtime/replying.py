@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from flowengine.events import ClauseReady, ReplyEnded, ReplyFailed, ToolProposed
+from flowengine.events import ClauseReady, FaultMet, ReplyEnded, ReplyFailed, ToolProposed
 from flowengine.flow.parts import Words
 from flowengine.nodes import stage as asked
 from flowengine.nodes.stage import Expect
@@ -28,6 +28,7 @@ class Replying:
         self._visit = visit
         self._think: asked.Think | None = None
         self._reply_done = False
+        self._has_been_wordless = False
 
     @property
     def is_thinking(self) -> bool:
@@ -39,6 +40,7 @@ class Replying:
             return asked.Reply("", cut=False, failed="no_llm")
         self._think = request
         self._reply_done = False
+        self._has_been_wordless = False
         self._visit.listen(Expect())
         self._visit.thinking.begin()
         self._visit.thinking.interruptible = self._visit.node.interruptible
@@ -106,8 +108,22 @@ class Replying:
         elif utterance is not None:
             self._visit.utterance = utterance
             self._visit.spoken(self._visit.speaking.end(utterance))
-        else:
+        elif self._reply_done or (think.collect and self._is_complete()):
             self.over("", cut=False)
+        else:
+            self._wordless(think)
+
+    def _wordless(self, think: asked.Think) -> None:
+        """No words, no edge, nothing to wait for: silence would answer the caller."""
+        visit = self._visit
+        visit.context.report(FaultMet("empty_reply", "llm"))
+        if not self._has_been_wordless and visit.thinking.rounds < ROUNDS:
+            self._has_been_wordless = True
+            visit.thinking.ask(think, visit.walk.intents())
+            return
+        self._think = None
+        visit.utterance = None
+        visit.answer(asked.Reply("", cut=False, failed="empty_reply"))
 
     def _must_ask_again(self, proposals: Proposals, results: Mapping[str, tuple[str, str]]) -> bool:
         """Whether the LLM has to hear results before it has answered the caller."""

@@ -22,7 +22,6 @@ BETWEEN_STRETCHES_MS = 20
 AHEAD_MS = 10_000
 AUDIO_FILE_MS = 2000
 TONE_MS = 200
-BEEP_MS = 1000
 
 LineReport = AudioSent | MarkReached | SpeakingFailed
 
@@ -314,7 +313,5 @@ def length_ms(piece: Piece) -> int:
             return piece.ms
         case "tones":
             return TONE_MS * len(piece.text)
-        case "beep":
-            return piece.ms or BEEP_MS
         case _:
             return AUDIO_FILE_MS

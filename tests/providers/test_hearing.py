@@ -141,10 +141,39 @@ def test_the_ring_is_bounded() -> None:
             vendor.faults.append(Fault("cut"))
             stt = SupervisedStt([SttChoice(DeepgramStt(KEY, vendor.url))], bounded)
             hearing = await stt.open(STT, Ears().hear)
-            hearing.feed(silence(3000) + speech(100))
+            hearing.feed(speech(3000, 1) + speech(1000, 2))
             await vendor.until(lambda: len(vendor.audio) == 2 and len(vendor.audio[1]) >= 8000)
             await hearing.close()
-            assert bytes(vendor.audio[1]) == silence(900) + speech(100)
+            assert bytes(vendor.audio[1]) == speech(1000, 2)
+
+    run(call())
+
+
+def test_quiet_before_the_speech_is_not_replayed() -> None:
+    async def call() -> None:
+        async with FakeDeepgram() as vendor:
+            vendor.faults.append(Fault("cut"))
+            stt = SupervisedStt([SttChoice(DeepgramStt(KEY, vendor.url))], QUICK)
+            hearing = await stt.open(STT, Ears().hear)
+            hearing.feed(silence(3000) + speech(200))
+            await vendor.until(lambda: len(vendor.audio) == 2 and len(vendor.audio[1]) >= 4000)
+            await hearing.close()
+            assert bytes(vendor.audio[1]) == silence(300) + speech(200)
+
+    run(call())
+
+
+def test_a_recogniser_that_always_breaks_before_its_words_is_given_up() -> None:
+    async def call() -> None:
+        async with FakeDeepgram(["Never heard."]) as vendor:
+            vendor.faults.extend([Fault("cut", after=1)] * 10)
+            stt = SupervisedStt([SttChoice(DeepgramStt(KEY, vendor.url))], QUICK)
+            ears = Ears()
+            hearing = await stt.open(STT, ears.hear)
+            hearing.feed(speech(1000))
+            await ears.until(lambda events: HearingFailed("dropped") in events)
+            await hearing.close()
+            assert vendor.connections == 3
 
     run(call())
 
