@@ -49,3 +49,19 @@ def main() -> None:
     except FlowengineError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
+    except ExceptionGroup as group:
+        # Tasks that run side by side raise together: ours are messages there, too.
+        ours, others = group.split(FlowengineError)
+        if ours is None or others is not None:
+            raise
+        for error in _single(ours):
+            print(error, file=sys.stderr)
+        sys.exit(2)
+
+
+def _single(group: ExceptionGroup[FlowengineError]) -> list[FlowengineError]:
+    """The errors of a group and of the groups in it."""
+    found: list[FlowengineError] = []
+    for error in group.exceptions:
+        found.extend(_single(error) if isinstance(error, ExceptionGroup) else [error])
+    return found

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -50,7 +50,7 @@ def demo_call(caller: DemoCaller, call: SimulatedCall) -> DemoCall:
     return DemoCall(caller, document=document, facts=list(call.facts), journal=list(call.journal))
 
 
-def ring(caller: DemoCaller, **world: object) -> SimulatedCall:
+def ring(caller: DemoCaller, **world: Any) -> SimulatedCall:
     document = json.loads(flow_file(caller.flow).read_text(encoding="utf-8"))
     wall = _opening_time(document).astimezone(UTC)
     return Line(caller.flow).ring(

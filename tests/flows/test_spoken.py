@@ -19,6 +19,7 @@ from flowengine.testing.calendar_service import Calendar, application
 from flowengine.testing.crm_book import FILE_VARIABLE
 from flowengine.testing.phone import DialPlan
 from flowengine.testing.vendors.openai import saying
+from flowengine.testing.vendors.speech import TAGS, silence, speech
 from tests.flows.spoken import (
     CALLER,
     Office,
@@ -29,7 +30,9 @@ from tests.flows.spoken import (
     check_what_was_heard,
     noting,
     on_port,
+    pieces_played,
     recorded_ms,
+    tag_heard,
 )
 
 pytestmark = [pytest.mark.load, pytest.mark.timeout(180)]
@@ -226,6 +229,15 @@ def called(results: Mapping[str, Spoken | BaseException]) -> Callable[[str], Spo
         return result
 
     return through
+
+
+def test_an_ear_tells_texts_apart_by_their_sound() -> None:
+    frames = {tag: speech(20, tag) for tag in range(TAGS)}
+    assert {tag: tag_heard(frame) for tag, frame in frames.items()} == {t: t for t in frames}
+    assert tag_heard(silence(20)) is None
+    assert tag_heard(frames[7][:80] + frames[30][80:]) is None
+    played = speech(100, 1) + silence(60) + speech(40, 0) + speech(60, 1)
+    assert pieces_played(played, ["no", "yes"]) == [("yes", 100), ("no", 40), ("yes", 60)]
 
 
 def ending(spoken: Spoken) -> CallEnded:
