@@ -54,8 +54,8 @@ def main() -> None:
         ours, others = group.split(FlowengineError)
         if ours is None or others is not None:
             raise
-        for error in _single(ours):
-            print(error, file=sys.stderr)
+        for found in _single(ours):
+            print(found, file=sys.stderr)
         sys.exit(2)
 
 

@@ -226,6 +226,8 @@ class Call:
             case Report(fact):
                 if isinstance(fact, CallEnded):
                     self._over.ended = fact
+                elif isinstance(fact, FaultMet):
+                    self._log.warning("fault", part=fact.part, code=fact.code)
                 if self._plan.watch is not None:
                     self._plan.watch(self._plan.call_id, fact, now_ms)
 

@@ -153,6 +153,8 @@ class Thinking:
             return
         context = self._context
         context.waits.start("reply", context.now_ms, REPLY_MS)
+        if asked.utterance is None and not event.text.strip():
+            return
         if asked.utterance is None:
             self._speaking.note_stage("llm", context.now_ms - asked.asked_ms)
             asked.utterance = self._speaking.open(interruptible=self.interruptible)

@@ -314,3 +314,17 @@ def test_recorded_streams_read_as_the_sdk_reads_them() -> None:
             if expected.usage is not None:
                 assert end.usage is not None
                 assert end.usage.amount_out == expected.usage.completion_tokens
+
+
+def test_answers_that_were_read_to_their_end_share_a_connection() -> None:
+    async def call() -> None:
+        async with FakeOpenAi() as vendor:
+            llm = llm_at(vendor.url)
+            for _ in range(3):
+                async with aclosing(llm.stream(LLM)) as events:
+                    assert text_of([event async for event in events]) == "Yes."
+            await llm.aclose()
+            assert len(vendor.requests) == 3
+            assert len(vendor.peers) == 1
+
+    run(call())

@@ -56,6 +56,8 @@ class FakeOpenAi(FakeVendor):
         self.plan = deque(plan)
         self._answer = answer
         self.requests: list[Json] = []
+        self.peers: set[tuple[str, int]] = set()
+        """Where requests for answers came from: one for each connection."""
         self.aborted = 0
         """Streams that the client gave up."""
 
@@ -70,6 +72,8 @@ class FakeOpenAi(FakeVendor):
         fault = self.next_fault()
         body = orjson.loads(await request.body())
         self.requests.append(body)
+        if request.client is not None:
+            self.peers.add((request.client.host, request.client.port))
         self.changed.set()
         if request.headers.get("authorization") != f"Bearer {KEY}":
             return _error(401, "invalid_api_key", "invalid_request_error")
