@@ -204,5 +204,13 @@ def _sqlite_path(url: str) -> Path:
             fix="Set it like sqlite:///flowengine-data/flowengine.db.",
         )
     file = Path(path.removeprefix("/"))
-    file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            "no_data_folder",
+            f"The folder of the calls' data cannot be made: {error.strerror}.",
+            where="FLOWENGINE_DATA",
+            fix="Name a folder that this user may write to.",
+        ) from error
     return file

@@ -366,6 +366,8 @@ class StreamTicket:
 
     call_id: CallId
     token: str
+    carrier_sid: str = ""
+    """The carrier's id of the call, as the stream says; "" when it says nothing."""
 
 
 @dataclass(frozen=True, slots=True)

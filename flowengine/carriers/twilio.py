@@ -253,7 +253,9 @@ class TwilioCarrier:
         refusals.belong_to(call_id)
         line = TwilioLine(socket, started, refusals)
         try:
-            await self._switchboard.stream_opened(StreamTicket(call_id, started.token), line)
+            await self._switchboard.stream_opened(
+                StreamTicket(call_id, started.token, started.call_sid), line
+            )
         except CallError as error:
             if error.code != "bad_token":
                 raise

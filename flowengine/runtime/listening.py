@@ -130,6 +130,8 @@ class Listening:
             Entry("caller", shown, context.node_entry, turn=journey.turn_count)
         )
         self._speaking.answer_next("turn", {"endpointing": turn.endpointing_ms})
+        # What was said so far is not asked again after a crash.
+        journey.checkpoint()
         self._place(visit, turn)
 
     def _place(self, visit: Visit, turn: TurnOver) -> None:

@@ -119,14 +119,16 @@ class Supervisor:
 
     async def stream_opened(self, ticket: StreamTicket, line: Line) -> None:
         call_id, nonce = self._tokens.read(ticket.token, self._house.clock.wall())
-        epoch = await self._house.store.claim_stream(call_id, nonce)
-        row = self._rows.pop(call_id, None) if epoch == 1 else None
-        row = row or await self._house.store.call(call_id)
+        row = self._rows.pop(call_id, None) or await self._house.store.call(call_id)
+        is_this_call = row is not None and ticket.carrier_sid in ("", row.carrier_sid)
+        epoch = await self._house.store.claim_stream(call_id, nonce) if is_this_call else None
+        if epoch is not None and epoch > 1:
+            row = await self._house.store.call(call_id)
         self._admitted.pop(call_id, None)
         if epoch is None or row is None:
             raise CallError(
                 "bad_token",
-                "The stream's token was used before, or a newer one was given out.",
+                "The stream's token is of another call, was used, or a newer one was given out.",
                 where=call_id,
                 fix="A token is good for one stream.",
             )
@@ -180,7 +182,8 @@ class Supervisor:
         if refused is not None:
             self._note(row.id, refused)
         elif lifecycle.status != before:
-            await self._house.store.set_status(row.id, lifecycle.status)
+            left = lifecycle.status == "completed" and not row.disposition
+            await self._store_status(row.id, lifecycle.status, "hung_up" if left else "")
         if lifecycle.is_over and row.id not in self._calls:
             self._forget(row.id)
 

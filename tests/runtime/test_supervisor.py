@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -262,3 +263,13 @@ async def test_a_killed_process_costs_the_caller_one_sentence(tmp_path: Path) ->
     entered = [r.body["node"] for r in records if r.body["type"] == NodeEntered.__name__]
     assert entered == ["welcome", "choose", "choose", "bye"]
     assert [record.seq for record in records] == sorted({record.seq for record in records})
+
+
+async def test_a_stream_of_another_call_gets_nothing_for_a_good_token(tmp_path: Path) -> None:
+    async with vendors() as behind, running(tmp_path, TRANSFER, behind) as run:
+        supervisor = run.engine.supervisor
+        offered = await supervisor.offered(OFFER)
+        assert isinstance(offered, Reconnect)
+        stolen = replace(offered.ticket, carrier_sid="CA2")
+        with pytest.raises(CallError, match="bad_token"):
+            await supervisor.stream_opened(stolen, NoLine())
