@@ -32,7 +32,7 @@ mutants: ready-dev
 	@$(BIN)/python scripts/mutants.py
 
 bench: ready-dev
-	@for bench in $$(grep -l __main__ bench/*.py); do echo "== $$bench"; $(BIN)/python $$bench || exit 1; done
+	@for bench in $$(grep -l __main__ bench/*.py); do name=$$(basename $$bench .py); echo "== $$name"; $(BIN)/python -m bench.$$name || exit 1; done
 
 ready:
 	@$(if $(PYTHON),,echo "No Python 3.11 or newer was found: install python3 and python3-venv."; exit 1;) \
