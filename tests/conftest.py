@@ -6,9 +6,11 @@ That each module names its category is held by `test_house`.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import hypothesis
 import pytest
+import structlog
 
 ORDER = ("unit", "conversation", "api", "web", "local", "load", "live")
 
@@ -38,3 +40,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _place(item: pytest.Item) -> tuple[bool, int]:
     category = next((name for name in ORDER if item.get_closest_marker(name)), ORDER[-1])
     return item.get_closest_marker("slow") is not None, ORDER.index(category)
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """A command that sets logging up writes to a stream that ends with its own test."""
+    yield
+    structlog.reset_defaults()
