@@ -317,7 +317,10 @@ def squeezed(text: str) -> str:
 def recorded_ms(spoken: Spoken) -> tuple[int, int]:
     """How many ms of the caller and of the bot are audible in the recording."""
     caller, bot = read_wav(spoken.recording)
-    return audible_ms(caller), audible_ms(bot)
+    # The caller's frames lie in the recording from wherever his stream began: a grid beside theirs
+    # would count the edge of every burst twice.
+    aligned = min(audible_ms(caller[shift:]) for shift in range(0, FRAME_BYTES, BYTES_PER_MS))
+    return aligned, audible_ms(bot)
 
 
 def audible_ms(audio: bytes, begin_ms: int = 0, end_ms: int | None = None) -> int:
