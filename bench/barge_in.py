@@ -30,7 +30,7 @@ from flowengine.errors import FlowengineError
 from flowengine.testing.phone import Phone, PhoneCall
 from flowengine.testing.phone_audio import FRAME_BYTES, FRAME_MS, comfort_noise, is_audible
 from flowengine.testing.phone_group import spread
-from flowengine.testing.vendors.speech import MS_A_CHARACTER
+from flowengine.testing.providers.speech import MS_A_CHARACTER
 
 EVIDENCE_MS = 40
 """From the sending of a first loud frame to that of the third, which makes 60 ms of speech."""

@@ -20,7 +20,7 @@ from typing import Any
 
 import orjson
 
-from flowengine.testing.vendors.serving import KEY
+from flowengine.testing.providers.serving import KEY
 
 AUTH_TOKEN = secrets.token_hex(16)
 READY_S = 40.0

@@ -14,7 +14,7 @@ import numpy as np
 from flowengine.media.g711 import ULAW_SAMPLES
 from flowengine.ports import BYTES_PER_MS
 from flowengine.testing.phone_audio import FRAME_BYTES, is_audible
-from flowengine.testing.vendors.speech import TAGS, speech
+from flowengine.testing.providers.speech import TAGS, speech
 
 TICKETS = TAGS * TAGS
 HEAD_MS = 120

@@ -18,11 +18,11 @@ from starlette.requests import Request
 
 from bench import tickets
 from flowengine.events import Json
-from flowengine.testing.vendors.deepgram import FakeDeepgram
-from flowengine.testing.vendors.elevenlabs import FakeElevenLabs
-from flowengine.testing.vendors.openai import Answer, FakeOpenAi, chunks, saying
-from flowengine.testing.vendors.serving import FakeVendor, Fault
-from flowengine.testing.vendors.speech import MS_A_CHARACTER, TAGS, speech
+from flowengine.testing.providers.deepgram import FakeDeepgram
+from flowengine.testing.providers.elevenlabs import FakeElevenLabs
+from flowengine.testing.providers.openai import Answer, FakeOpenAi, chunks, saying
+from flowengine.testing.providers.serving import FakeVendor, Fault
+from flowengine.testing.providers.speech import MS_A_CHARACTER, TAGS, speech
 
 STT_MS = 100
 """From the endpoint to the final transcript."""

@@ -39,7 +39,11 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a provider says one piece of work used; `estimated` when we had to count ourselves."""
+    """What a provider says one piece of work used.
+
+    `amount_in` and `amount_out` are all that was used; the fields after them say how much of it
+    has a price of its own (cached, written to the cache, audio tokens).
+    """
 
     provider: str
     model: str
@@ -47,7 +51,21 @@ class Usage:
     amount_in: int = 0
     amount_out: int = 0
     cached_in: int = 0
+    """Of `amount_in`: read from the vendor's prompt cache."""
+    cache_write_in: int = 0
+    """Of `amount_in`: written to the cache for minutes."""
+    cache_write_1h_in: int = 0
+    """Of `amount_in`: written to the cache for an hour."""
+    audio_in: int = 0
+    """Of `amount_in`: tokens of audio."""
+    cached_audio_in: int = 0
+    """Of `audio_in`: read from the cache."""
+    audio_out: int = 0
+    """Of `amount_out`: tokens of audio."""
     estimated: bool = False
+    """Counted by us, because the vendor did not say (a cancelled answer, a lost socket)."""
+    wasted: bool = False
+    """Nothing of it was used: speculation that was dropped, the loser of a hedge."""
 
 
 # --- inputs: the line ---
@@ -124,6 +142,22 @@ class SegmentHeard:
 @dataclass(frozen=True, slots=True)
 class EndpointReached:
     """The recogniser takes the turn as ended, without new words (Deepgram's UtteranceEnd)."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointForeseen:
+    """The recogniser thinks that the turn is about to end with these words, all of the turn's.
+
+    Then comes the endpoint itself, or `EndpointRevoked`. (Deepgram Flux: EagerEndOfTurn.)
+    """
+
+    text: str
+    confidence: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointRevoked:
+    """The caller goes on after all: what was foreseen does not hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +307,8 @@ Input = (
     | InterimHeard
     | SegmentHeard
     | EndpointReached
+    | EndpointForeseen
+    | EndpointRevoked
     | HearingFailed
     | ClauseReady
     | ToolProposed

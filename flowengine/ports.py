@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from flowengine.events import (
+    EndpointForeseen,
     EndpointReached,
+    EndpointRevoked,
     HearingFailed,
     InterimHeard,
     Json,
@@ -55,7 +57,14 @@ class SttHints:
 
 
 SttEvent = (
-    SpeechStarted | SpeechStopped | InterimHeard | SegmentHeard | EndpointReached | HearingFailed
+    SpeechStarted
+    | SpeechStopped
+    | InterimHeard
+    | SegmentHeard
+    | EndpointReached
+    | EndpointForeseen
+    | EndpointRevoked
+    | HearingFailed
 )
 
 

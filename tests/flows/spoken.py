@@ -33,10 +33,10 @@ from flowengine.settings import load_settings
 from flowengine.testing.calendar_service import Calendar
 from flowengine.testing.phone import DialPlan, Phone, PhoneCall
 from flowengine.testing.phone_audio import is_audible
-from flowengine.testing.vendors.deepgram import FakeDeepgram
-from flowengine.testing.vendors.elevenlabs import FakeElevenLabs
-from flowengine.testing.vendors.openai import Answer, FakeOpenAi
-from flowengine.testing.vendors.speech import MS_A_CHARACTER, TAGS, speech
+from flowengine.testing.providers.deepgram import FakeDeepgram
+from flowengine.testing.providers.elevenlabs import FakeElevenLabs
+from flowengine.testing.providers.openai import Answer, FakeOpenAi
+from flowengine.testing.providers.speech import MS_A_CHARACTER, TAGS, speech
 from tests.flows.lines import FLOWS, TUESDAY
 from tests.runtime.house import AUTH_TOKEN, Vendors, free_port
 

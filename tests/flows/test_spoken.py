@@ -18,8 +18,8 @@ from flowengine.media.recording import read_wav
 from flowengine.testing.calendar_service import Calendar, application
 from flowengine.testing.crm_book import FILE_VARIABLE
 from flowengine.testing.phone import DialPlan
-from flowengine.testing.vendors.openai import saying
-from flowengine.testing.vendors.speech import TAGS, silence, speech
+from flowengine.testing.providers.openai import saying
+from flowengine.testing.providers.speech import TAGS, silence, speech
 from tests.flows.spoken import (
     CALLER,
     Office,

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from flowengine.ports import Clause, LlmMessage, LlmRequest, SttEvent, SttRequest, TtsRequest
 from flowengine.providers.elevenlabs import ElevenLabsTts
 from flowengine.providers.openai import OpenAiLlm
-from flowengine.testing.vendors.serving import KEY
+from flowengine.testing.providers.serving import KEY
 
 _T = TypeVar("_T")
 

@@ -20,9 +20,9 @@ from flowengine.events import (
 from flowengine.ports import SttEvent, SttHints, SttRequest
 from flowengine.providers import deepgram
 from flowengine.providers.deepgram import DeepgramEars, DeepgramStt, listen_query
-from flowengine.testing.vendors.deepgram import FakeDeepgram
-from flowengine.testing.vendors.serving import KEY, Fault
-from flowengine.testing.vendors.speech import silence, speech
+from flowengine.testing.providers.deepgram import FakeDeepgram
+from flowengine.testing.providers.serving import KEY, Fault
+from flowengine.testing.providers.speech import silence, speech
 from tests.providers.running import STT, Ears, run
 
 pytestmark = pytest.mark.unit

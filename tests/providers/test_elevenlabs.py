@@ -13,9 +13,9 @@ import pytest
 from flowengine.errors import ProviderError
 from flowengine.ports import Clause, SpeechChunk, TtsRequest, Voice
 from flowengine.providers.elevenlabs import ElevenLabsTts
-from flowengine.testing.vendors.elevenlabs import FakeElevenLabs
-from flowengine.testing.vendors.serving import KEY, Fault
-from flowengine.testing.vendors.speech import spoken_ms, tag_of
+from flowengine.testing.providers.elevenlabs import FakeElevenLabs
+from flowengine.testing.providers.serving import KEY, Fault
+from flowengine.testing.providers.speech import spoken_ms, tag_of
 from tests.providers.running import TTS, clauses, run, tts_at
 
 pytestmark = pytest.mark.unit

@@ -9,9 +9,9 @@ from flowengine.events import EndpointReached, HearingFailed, InterimHeard, Segm
 from flowengine.providers.deadlines import Deadlines
 from flowengine.providers.deepgram import DeepgramStt
 from flowengine.providers.supervision import SttChoice, SupervisedStt
-from flowengine.testing.vendors.deepgram import FakeDeepgram
-from flowengine.testing.vendors.serving import KEY, Fault
-from flowengine.testing.vendors.speech import silence, speech
+from flowengine.testing.providers.deepgram import FakeDeepgram
+from flowengine.testing.providers.serving import KEY, Fault
+from flowengine.testing.providers.speech import silence, speech
 from tests.providers.running import STT, Ears, run
 
 pytestmark = pytest.mark.unit

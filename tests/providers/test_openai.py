@@ -30,8 +30,8 @@ from flowengine.ports import (
 )
 from flowengine.providers.chat import ChatReader
 from flowengine.providers.sse import SseReader
-from flowengine.testing.vendors.openai import Answer, FakeOpenAi, chunks, saying
-from flowengine.testing.vendors.serving import KEY, Fault
+from flowengine.testing.providers.openai import Answer, FakeOpenAi, chunks, saying
+from flowengine.testing.providers.serving import KEY, Fault
 from tests.providers.running import LLM, llm_at, run
 
 pytestmark = pytest.mark.unit

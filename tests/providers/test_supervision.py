@@ -22,10 +22,10 @@ from flowengine.ports import (
 )
 from flowengine.providers.deadlines import Deadlines
 from flowengine.providers.supervision import LlmChoice, SupervisedLlm, SupervisedTts, TtsChoice
-from flowengine.testing.vendors.elevenlabs import FakeElevenLabs
-from flowengine.testing.vendors.openai import Answer, FakeOpenAi, saying
-from flowengine.testing.vendors.serving import Fault
-from flowengine.testing.vendors.speech import tag_of
+from flowengine.testing.providers.elevenlabs import FakeElevenLabs
+from flowengine.testing.providers.openai import Answer, FakeOpenAi, saying
+from flowengine.testing.providers.serving import Fault
+from flowengine.testing.providers.speech import tag_of
 from tests.providers.running import LLM, TTS, clauses, llm_at, run, tts_at
 
 pytestmark = pytest.mark.unit

@@ -19,10 +19,10 @@ from flowengine.ids import CallId
 from flowengine.providers.deadlines import Deadlines
 from flowengine.settings import load_settings
 from flowengine.testing.phone import Phone
-from flowengine.testing.vendors.deepgram import FakeDeepgram
-from flowengine.testing.vendors.elevenlabs import FakeElevenLabs
-from flowengine.testing.vendors.openai import FakeOpenAi
-from flowengine.testing.vendors.serving import KEY
+from flowengine.testing.providers.deepgram import FakeDeepgram
+from flowengine.testing.providers.elevenlabs import FakeElevenLabs
+from flowengine.testing.providers.openai import FakeOpenAi
+from flowengine.testing.providers.serving import KEY
 
 AUTH_TOKEN = "twilio-auth-token-of-a-test"
 CALLER, CALLED = "+14155550100", "+14155550199"

@@ -22,9 +22,9 @@ from flowengine.runtime.audio_files import AudioFiles
 from flowengine.runtime.effects import Effect
 from flowengine.runtime.speaking import APOLOGY
 from flowengine.testing.phone_audio import babble, is_audible
-from flowengine.testing.vendors.openai import Answer, saying
-from flowengine.testing.vendors.serving import Fault
-from flowengine.testing.vendors.speech import MS_A_CHARACTER
+from flowengine.testing.providers.openai import Answer, saying
+from flowengine.testing.providers.serving import Fault
+from flowengine.testing.providers.speech import MS_A_CHARACTER
 from tests.runtime.flows import MENU
 from tests.runtime.house import CALLED, CALLER, Vendors, running, vendors
 

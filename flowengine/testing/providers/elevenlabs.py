@@ -18,8 +18,8 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from flowengine.events import Json
-from flowengine.testing.vendors.serving import KEY, FakeVendor, Fault, forever
-from flowengine.testing.vendors.speech import MS_A_CHARACTER, TAGS, speech
+from flowengine.testing.providers.serving import KEY, FakeVendor, Fault, forever
+from flowengine.testing.providers.speech import MS_A_CHARACTER, TAGS, speech
 
 _PIECE_CHARS = 12
 _MOST_CONTEXTS = 5

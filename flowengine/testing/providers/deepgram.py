@@ -18,8 +18,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from flowengine.events import Json
 from flowengine.ports import BYTES_PER_MS
-from flowengine.testing.vendors.serving import KEY, FakeVendor, Fault, forever
-from flowengine.testing.vendors.speech import is_loud
+from flowengine.testing.providers.serving import KEY, FakeVendor, Fault, forever
+from flowengine.testing.providers.speech import is_loud
 
 _FRAME = 20 * BYTES_PER_MS
 _INTERIM_EVERY_MS = 300

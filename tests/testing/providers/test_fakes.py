@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from flowengine.testing.vendors.deepgram import FakeDeepgram
-from flowengine.testing.vendors.elevenlabs import FakeElevenLabs
-from flowengine.testing.vendors.openai import FakeOpenAi
-from flowengine.testing.vendors.serving import KEY
-from flowengine.testing.vendors.speech import TAGS, is_loud, silence, speech, tag_of
+from flowengine.testing.providers.deepgram import FakeDeepgram
+from flowengine.testing.providers.elevenlabs import FakeElevenLabs
+from flowengine.testing.providers.openai import FakeOpenAi
+from flowengine.testing.providers.serving import KEY
+from flowengine.testing.providers.speech import TAGS, is_loud, silence, speech, tag_of
 from tests.providers.running import run
 
 pytestmark = pytest.mark.unit

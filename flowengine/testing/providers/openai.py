@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from flowengine.events import Json
-from flowengine.testing.vendors.serving import KEY, FakeVendor, Fault, forever
+from flowengine.testing.providers.serving import KEY, FakeVendor, Fault, forever
 
 _ROLES: Final = frozenset({"developer", "system", "user", "assistant", "tool", "function"})
 
