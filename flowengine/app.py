@@ -19,6 +19,7 @@ from flowengine.errors import ConfigError, ProviderError
 from flowengine.events import Json
 from flowengine.flow.defaults import LlmUse, SttUse, TtsUse
 from flowengine.flow.program import Program
+from flowengine.flow.tools import PythonTool
 from flowengine.ids import NodeId
 from flowengine.ports import CallRow, CallStore, Carrier, Voice
 from flowengine.providers.deadlines import Deadlines
@@ -28,6 +29,7 @@ from flowengine.runtime.audio_files import AudioFiles
 from flowengine.runtime.call import Watch
 from flowengine.runtime.context import DEFAULTS
 from flowengine.runtime.flow_files import FlowFiles, LoadedFlow
+from flowengine.runtime.functions import GROUP, is_offered
 from flowengine.runtime.mouth import speaker_of, voice_request
 from flowengine.runtime.prompts import PromptCache
 from flowengine.runtime.services import Services
@@ -66,6 +68,8 @@ class Engine:
         self.settings = settings
         self._files = FlowFiles()
         self.flow: LoadedFlow = self._files.load(flow, others)
+        for program in _with_subflows(self.flow.program):
+            _refuse_unknown_functions(program)
         values = settings.provider_settings()
         self.server = server_defaults(values)
         self.vendors = SupervisedVendors(ProviderSettings(values), self.server, deadlines)
@@ -188,6 +192,18 @@ def _with_subflows(program: Program) -> list[Program]:
     for inner in program.subflows.values():
         found += _with_subflows(inner)
     return found
+
+
+def _refuse_unknown_functions(program: Program) -> None:
+    """A Python tool that no package offers would fail in every call."""
+    for name, tool in program.flow.tools.items():
+        if isinstance(tool, PythonTool) and not is_offered(tool.function):
+            raise ConfigError(
+                "unknown_function",
+                f"No installed package offers the function {tool.function!r} to flows.",
+                where=f"{program.flow.id}: /tools/{name}/function",
+                fix=f"Install the package that has it under its entry points {GROUP!r}.",
+            )
 
 
 def _once(items: list[_Use]) -> list[_Use]:

@@ -46,6 +46,16 @@ async def test_a_store_that_we_do_not_speak_is_refused(tmp_path: Path) -> None:
     assert caught.value.code == "bad_database_url"
 
 
+async def test_a_function_that_no_package_offers_is_refused_before_anything_listens(
+    tmp_path: Path,
+) -> None:
+    tool = {"kind": "python", "function": "os:getcwd", "description": "Where we are."}
+    with pytest.raises(ConfigError) as caught:
+        engine(tmp_path, {**MENU, "tools": {"where": tool}})
+    assert caught.value.code == "unknown_function"
+    assert caught.value.where.endswith("/tools/where/function")
+
+
 async def test_without_twilios_token_no_carrier_is_mounted(tmp_path: Path) -> None:
     made = engine(tmp_path, MENU)
     assert made.carriers == []

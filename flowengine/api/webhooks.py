@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
 from urllib.parse import parse_qsl
 
 import structlog
@@ -17,6 +19,13 @@ LONGEST_BODY = 65_536
 
 BODY_LIMIT_S = 10.0
 """How long a sender may take over its body."""
+
+MOST_READ_OUT = 4 * 1024 * 1024
+"""Bytes of a refused body that are read and thrown away: a sender that is still writing when the
+connection closes sees a broken connection instead of the refusal."""
+
+READ_OUT_S = 1.0
+"""How long that may take."""
 
 _MOST_FIELDS = 500
 
@@ -38,7 +47,7 @@ class WebhookEndpoint:
         await response(scope, receive, send)
 
     async def _respond(self, request: Request) -> Response:
-        if int(_digits(request.headers.get("content-length", "0"))) > LONGEST_BODY:
+        if int(_digits(request.headers.get("content-length", "0"))) > MOST_READ_OUT:
             return _refusal(request, 413, "The request body is too large.")
         try:
             async with asyncio.timeout(BODY_LIMIT_S):
@@ -60,13 +69,25 @@ def _digits(text: str) -> str:
 
 
 async def _body(request: Request) -> bytes | None:
-    """The whole body; None as soon as it is too long."""
+    """The whole body; None when it is too long, which is then read out within bounds."""
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > LONGEST_BODY:
-            return None
+    async with aclosing(request.stream()) as chunks:
+        async for chunk in chunks:
+            body += chunk
+            if len(body) > LONGEST_BODY:
+                await _read_out(chunks)
+                return None
     return bytes(body)
+
+
+async def _read_out(chunks: AsyncGenerator[bytes, None]) -> None:
+    size = 0
+    with suppress(TimeoutError):
+        async with asyncio.timeout(READ_OUT_S):
+            async for chunk in chunks:
+                size += len(chunk)
+                if size > MOST_READ_OUT:
+                    return
 
 
 def _form(content_type: str, body: bytes) -> list[tuple[str, str]]:
@@ -95,6 +116,6 @@ def _theirs(reply: HttpReply) -> Response:
 
 
 def _refusal(request: Request, status: int, text: str) -> Response:
-    """Refuse without reading on: the connection is of no more use."""
+    """Refuse and close: what is left of the body would be taken for the next request."""
     log.warning("webhook refused", path=request.url.path, status=status, reason=text)
     return PlainTextResponse(text, status, headers={"connection": "close"})

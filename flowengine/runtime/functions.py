@@ -1,5 +1,8 @@
 """Python functions as tools: found by name, called off the loop, their results as plain JSON.
 
+Only what an installed package offers as an entry point `flowengine.tools` is a tool: a flow may
+come from somebody who must not run code of his choice here.
+
 An async function is awaited on the event loop; any other runs in a thread of its own, so that one
 that hangs keeps no other from running and does not hold up the end of the process.
 """
@@ -8,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import importlib
 import inspect
 import threading
 from collections.abc import Callable, Mapping
@@ -31,7 +33,10 @@ log = structlog.get_logger(__name__)
 class Functions:
     """The functions that flows call, looked up once each."""
 
-    def __init__(self, at_once: int = AT_ONCE) -> None:
+    def __init__(
+        self, at_once: int = AT_ONCE, *, find: Callable[[str], Callable[..., Any]] | None = None
+    ) -> None:
+        self._find = find or installed
         self._found: dict[str, Callable[..., Any]] = {}
         self._places = asyncio.Semaphore(at_once)
 
@@ -40,7 +45,7 @@ class Functions:
         function = self._found.get(name)
         if function is None:
             try:
-                function = await self._in_thread(lambda: find(name))
+                function = await self._in_thread(lambda: _callable(self._find(name)))
             except _Raised as raised:
                 log.warning("tool_not_found", function=name, error=raised.kind)
                 return ToolResult("failed", error="no_such_function")
@@ -90,18 +95,19 @@ class Functions:
         return await answer
 
 
-def find(name: str) -> Callable[..., Any]:
-    """The function of `package.module:function` or of an entry point; raises as imports do."""
-    module, colon, path = name.partition(":")
-    if colon:
-        target: Any = importlib.import_module(module)
-        for part in path.split("."):
-            target = getattr(target, part)
-    else:
-        points = entry_points(group=GROUP, name=name)
-        if not points:
-            raise LookupError("no such entry point")
-        target = next(iter(points)).load()
+def is_offered(name: str) -> bool:
+    """Whether an installed package offers a function of this name; imports nothing."""
+    return bool(name and entry_points(group=GROUP, name=name))
+
+
+def installed(name: str) -> Callable[..., Any]:
+    """The function of an entry point `flowengine.tools`; raises as imports do."""
+    if not is_offered(name):
+        raise LookupError("no such entry point")
+    return _callable(next(iter(entry_points(group=GROUP, name=name))).load())
+
+
+def _callable(target: Any) -> Callable[..., Any]:
     if not callable(target):
         raise TypeError("not a function")
     found: Callable[..., Any] = target

@@ -17,6 +17,7 @@ from flowengine.events import (
 )
 from flowengine.flow.matcher import DEFAULT_THRESHOLD, Match, Matcher
 from flowengine.flow.scope import TurnFacts
+from flowengine.nodes.stage import KeyPlan
 from flowengine.runtime.context import Context
 from flowengine.runtime.conversation import Entry
 from flowengine.runtime.journey import Journey
@@ -71,7 +72,7 @@ class Listening:
         elif self._visit is not None:
             expect = self._visit.expect
             plan = expect.keys if expect is not None else None
-            self._entry(self._keys.wait_passed(plan, self._walk.key_strings()))
+            self._entry(self._keys.wait_passed(plan, self._edge_keys(plan)))
         self._after_quiet()
 
     def failed(self, code: str) -> None:
@@ -167,7 +168,7 @@ class Listening:
         self._walk.caller_acted()
         visit.evidence()
         plan = visit.expect.keys if visit.expect is not None else None
-        edges = self._walk.key_strings()
+        edges = self._edge_keys(plan)
         is_wanted = plan is not None or any(keys.startswith(digit) for keys in edges)
         if not is_wanted and not self._keys.entered:
             journey = self._journey
@@ -179,6 +180,10 @@ class Listening:
             visit.cut_own_words()
         self._entry(self._keys.press(digit, self._context.now_ms, plan, edges))
         self._after_quiet()
+
+    def _edge_keys(self, plan: KeyPlan | None) -> tuple[str, ...]:
+        """The keys that edges wait for; while a value is keyed only the node's own do."""
+        return self._walk.key_strings(own_only=plan is not None and not plan.strings)
 
     def _entry(self, entry: Keyed | None) -> None:
         visit = self._visit

@@ -58,7 +58,7 @@ class HttpToolSpec:
 class PythonToolSpec:
     """A Python function, called with the job's arguments by keyword.
 
-    `function` is `package.module:function`, or the name of an entry point `flowengine.tools`.
+    `function` is the name of an entry point `flowengine.tools`.
     """
 
     function: str

@@ -48,12 +48,15 @@ class Walk:
 
     # --- what is in force ---
 
-    def key_strings(self) -> tuple[str, ...]:
-        """The keys that edges wait for now."""
+    def key_strings(self, *, own_only: bool = False) -> tuple[str, ...]:
+        """The keys that edges wait for now; `own_only`: of the node's own edges."""
         found: dict[str, None] = {}
         for depth, frame in self._frames():
+            if own_only and self._is_outer(depth):
+                continue
+            star = self._stars_in_force and not own_only
             for keys in frame.program.edges.digits(
-                frame.node, only_star=self._is_outer(depth), star=self._stars_in_force
+                frame.node, only_star=self._is_outer(depth), star=star
             ):
                 found[keys] = None
         return tuple(found)

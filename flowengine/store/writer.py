@@ -9,6 +9,7 @@ their own, so that calls go on; barriers fail at once.
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import threading
 import time
@@ -169,7 +170,7 @@ class Writer:
         if self._parked:
             self._retry()
         if self._parked:
-            log.error("journal_lost", items=len(self._parked))
+            _note(log.error, "journal_lost", items=len(self._parked))
         self._disconnect()
 
     def _take(self) -> list[Item] | None:
@@ -238,17 +239,19 @@ class Writer:
             self._disconnect()
             self._retry_s = min(self._retry_s * 2, _RETRY_LONGEST_S)
             self._retry_at = time.monotonic() + self._retry_s
-            log.warning("journal_still_degraded", error=str(error), held_bytes=self._held_bytes)
+            _note(
+                log.warning, "journal_still_degraded", error=str(error), held_bytes=self._held_bytes
+            )
             return
         self.is_degraded = False
-        log.info("journal_recovered")
+        _note(log.info, "journal_recovered")
         _tell(self._on_recovered)
 
     def _degrade(self, error: Exception) -> None:
         self.is_degraded = True
         self._retry_s = _RETRY_FIRST_S
         self._retry_at = time.monotonic() + self._retry_s
-        log.error("journal_degraded", error=str(error))
+        _note(log.error, "journal_degraded", error=str(error))
         _tell(lambda: self._on_degraded(degraded_error()))
 
     def _release(self, batch: Sequence[Item]) -> None:
@@ -298,11 +301,17 @@ class Writer:
             self._connection = None
 
 
+def _note(say: Callable[..., Any], event: str, **fields: Any) -> None:
+    """Log; a log whose stream is gone must not end the thread that everybody waits for."""
+    with contextlib.suppress(Exception):
+        say(event, **fields)
+
+
 def _tell(callback: Callable[[], None]) -> None:
     try:
         callback()
-    except Exception:  # whatever a listener does, the writer goes on
-        log.exception("store_listener_failed")
+    except Exception as error:  # noqa: BLE001 - whatever a listener does, the writer goes on
+        _note(log.error, "store_listener_failed", error=type(error).__name__)
 
 
 def _batch_length(items: Sequence[Item]) -> int:
@@ -339,7 +348,13 @@ def _give(answers: Sequence[Answer]) -> None:
 
 def _store(connection: sqlite3.Connection, item: Append | Snapshot, held_by: int | None) -> None:
     if held_by != item.epoch:
-        log.warning("stale_epoch_dropped", call_id=item.call_id, epoch=item.epoch, held_by=held_by)
+        _note(
+            log.warning,
+            "stale_epoch_dropped",
+            call_id=item.call_id,
+            epoch=item.epoch,
+            held_by=held_by,
+        )
         return
     if isinstance(item, Snapshot):
         connection.execute(
@@ -354,4 +369,10 @@ def _store(connection: sqlite3.Connection, item: Append | Snapshot, held_by: int
         [(item.call_id, item.epoch, *record) for record in item.records],
     )
     if done.rowcount != item.rows:
-        log.error("journal_repeated_seq", call_id=item.call_id, kept=done.rowcount, sent=item.rows)
+        _note(
+            log.error,
+            "journal_repeated_seq",
+            call_id=item.call_id,
+            kept=done.rowcount,
+            sent=item.rows,
+        )

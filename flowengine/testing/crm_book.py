@@ -1,6 +1,7 @@
 """A small customer system as plain Python functions: the tools of the CRM flow.
 
-A flow names them as `flowengine.testing.crm_book:add_visit`; the engine calls them in a thread.
+The package offers them as entry points `flowengine.tools` (`crm.add_visit`); the engine calls
+them in a thread.
 Accounts and colleagues stand here; visits are appended, one JSON object a line, to the file that
 `CRM_FILE` names (`crm-visits.jsonl` in the working folder unless it is set). What goes wrong is
 raised, and ends the tool `failed`.

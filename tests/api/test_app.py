@@ -169,6 +169,24 @@ async def test_a_body_that_turns_out_too_large_is_not_read_to_its_end() -> None:
     assert carrier.requests == []
 
 
+async def test_who_sends_far_too_much_still_hears_why() -> None:
+    """A sender that writes all first and reads then must not meet a broken connection."""
+    carrier = AcmeCarrier()
+    async with served(carrier) as base_url:
+        size = 20 * LONGEST_BODY
+        head = b"POST /acme/ring HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(base_url.split(":")[2]))
+        writer.write(head)
+        for _ in range(20):
+            writer.write(b"a" * LONGEST_BODY)
+            await writer.drain()
+        answer = await reader.read()
+        writer.close()
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert answer.endswith(b"The request body is too large.")
+    assert carrier.requests == []
+
+
 @pytest.mark.parametrize("body", [b"a=\xff\xfe", b"&".join([b"a=1"] * 600)])
 async def test_a_form_that_cannot_be_read_is_refused(body: bytes) -> None:
     carrier = AcmeCarrier()

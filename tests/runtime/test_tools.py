@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import importlib
 import logging
 import sys
 import threading
@@ -11,6 +12,7 @@ import types
 import zlib
 from collections.abc import Awaitable, Callable, Mapping
 from importlib.metadata import EntryPoint
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -40,7 +42,7 @@ def run(play: Callable[[ToolRunner], Awaitable[None]], secrets: Mapping[str, str
     """Run a play with a runner that may reach loopback."""
 
     async def whole() -> None:
-        runner = ToolRunner(secrets, allow_private=True)
+        runner = ToolRunner(secrets, allow_private=True, functions=Functions(find=found))
         try:
             await play(runner)
         finally:
@@ -391,6 +393,15 @@ def test_the_repr_of_a_spec_shows_no_data() -> None:
 # --- Python functions ---
 
 
+def found(name: str) -> Any:
+    """What `package.module:function` names, in place of what is installed."""
+    module, _, path = name.partition(":")
+    target: Any = importlib.import_module(module)
+    for part in path.split("."):
+        target = getattr(target, part)
+    return target
+
+
 class Calendar:
     """Functions that a flow's author might write."""
 
@@ -480,7 +491,7 @@ def test_a_function_that_hangs_is_a_timeout(calendar: Calendar, name: str) -> No
 
 def test_functions_that_hang_leave_no_place_and_give_it_back(calendar: Calendar) -> None:
     async def play() -> None:
-        runner = ToolRunner({}, functions=Functions(at_once=1))
+        runner = ToolRunner({}, functions=Functions(at_once=1, find=found))
         spec = PythonToolSpec(f"{MODULE}:calendar.hangs", 50)
         assert (await runner.run(JOB, spec)).outcome == "timeout"
         other = PythonToolSpec(f"{MODULE}:calendar.find", 50)
@@ -524,5 +535,10 @@ def test_an_entry_point_is_found_by_its_name(
         return [point] if (group, name) == (functions.GROUP, point.name) else []
 
     monkeypatch.setattr(functions, "entry_points", points)
-    assert called("find_slots").outcome == "done"
-    assert called("find_rooms") == ToolResult("failed", error="no_such_function")
+
+    async def play(name: str) -> ToolResult:
+        return await Functions().call(name, JOB.arguments, MOST_BYTES)
+
+    assert asyncio.run(play("find_slots")).outcome == "done"
+    for name in ("find_rooms", f"{MODULE}:calendar.find", "os:getcwd"):
+        assert asyncio.run(play(name)) == ToolResult("failed", error="no_such_function")

@@ -174,6 +174,12 @@ def test_a_key_is_tried_in_the_running_flow_first() -> None:
     assert outer.on_key("0") == Move(NodeId("t"), "key", 0)
 
 
+def test_while_a_value_is_keyed_only_the_nodes_own_edges_wait_for_keys() -> None:
+    """Rule 5 of the flow language: a key from anywhere would take the first key of a number."""
+    assert walk_at("sub", "ask")[0].key_strings(own_only=True) == ()
+    assert walk_at("a")[0].key_strings(own_only=True) == ("5", "7")
+
+
 def test_a_key_that_no_edge_may_take_leaves_its_record() -> None:
     walk, context = walk_at("a", n=1)
     assert walk.on_key("7") is None

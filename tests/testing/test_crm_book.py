@@ -22,7 +22,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(function: str, **arguments: object) -> ToolResult:
-    name = f"flowengine.testing.crm_book:{function}"
+    name = f"crm.{function}"
     return asyncio.run(Functions().call(name, arguments, 10_000))
 
 
