@@ -123,6 +123,7 @@ class ChatReader:
             amount_in=self._usage.get("prompt_tokens") or 0,
             amount_out=self._usage.get("completion_tokens") or 0,
             cached_in=details.get("cached_tokens") or 0,
+            cache_write_in=details.get("cache_write_tokens") or 0,
         )
 
     def _error(self, error: Json) -> ProviderError:

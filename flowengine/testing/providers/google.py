@@ -7,6 +7,7 @@ results that do not match the calls before them.
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -51,7 +52,7 @@ class FakeGoogle(FakeLlm):
         ]
         super().__init__(routes, plan, answer)
         self.models: list[str] = []
-        self.signatures: set[str] = set()
+        self.signatures: list[str] = []
         """The signatures that were given out."""
 
     async def _list_models(self, request: Request) -> Response:
@@ -94,20 +95,23 @@ class FakeGoogle(FakeLlm):
             self._check_signature(content)
         for tool in body.get("tools") or []:
             for declared in tool.get("functionDeclarations") or []:
-                if "name" not in declared or "parametersJsonSchema" not in declared:
+                # JSON of protocol buffers may write a name either way; the SDK does.
+                schema = {"parametersJsonSchema", "parameters_json_schema", "parameters"}
+                if "name" not in declared or not schema & declared.keys():
                     self.violate("a function is malformed")
 
     def _check_signature(self, content: Any) -> None:
         calls = [part for part in content["parts"] if "functionCall" in part]
         if calls and not self.models[-1].startswith(("gemini-1", "gemini-2")):
             given = calls[0].get("thoughtSignature")
-            if given not in self.signatures | {"skip_thought_signature_validator"}:
+            if given not in (*self.signatures, "skip_thought_signature_validator"):
                 self.violate("a function call has no signature")
 
     def messages(self, body: Json, answer: Answer) -> list[bytes]:
-        made = chunks(self.models[-1], answer, f"signature-{len(self.requests)}")
+        signature = b64encode(f"signature {len(self.requests)}".encode()).decode()
+        made = chunks(self.models[-1], answer, signature)
         if answer.tools:
-            self.signatures.add(f"signature-{len(self.requests)}")
+            self.signatures.append(signature)
         return [event(chunk, end="\r\n\r\n") for chunk in made]
 
 

@@ -168,7 +168,10 @@ def chunks(body: Json, answer: Answer, habits: Habits = OPENAI) -> list[dict[str
         "prompt_tokens": answer.tokens_in,
         "completion_tokens": len(deltas),
         "total_tokens": answer.tokens_in + len(deltas),
-        "prompt_tokens_details": {"cached_tokens": answer.tokens_cached},
+        "prompt_tokens_details": {
+            "cached_tokens": answer.tokens_cached,
+            "cache_write_tokens": answer.tokens_written,
+        },
     }
     if habits.usage == "finish":
         made[-1]["usage"] = used
