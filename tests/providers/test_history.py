@@ -21,9 +21,8 @@ ids = st.sampled_from(["a", "b", "c"])
 
 @st.composite
 def messages(draw: st.DrawFn) -> LlmMessage:
-    roles: tuple[Literal["system", "user", "assistant", "tool"], ...]
-    roles = ("system", "user", "assistant", "tool")
-    role = draw(st.sampled_from(roles))
+    role: Literal["system", "user", "assistant", "tool"]
+    role = draw(st.sampled_from(("system", "user", "assistant", "tool")))
     if role == "tool":
         return LlmMessage("tool", draw(texts), tool_use_id=draw(ids))
     uses = draw(st.lists(ids, max_size=2, unique=True)) if role == "assistant" else []

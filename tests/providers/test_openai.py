@@ -78,6 +78,7 @@ def test_habits_of_compatible_hosts() -> None:
     )
     events = read_all(body, [])
     assert text_of(events) == "Hi"
+    assert events[:2] == [LlmText(""), LlmText("Hi")], "reasoning is a sign of life"
     assert [event for event in events if isinstance(event, LlmToolUse)] == [
         LlmToolUse("a", "f", '{"x":1}'),
         LlmToolUse("b", "g", "{}"),

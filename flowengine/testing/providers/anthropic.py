@@ -31,11 +31,14 @@ _FIELDS: Final = frozenset(
     "cache_control max_tokens messages metadata model output_config service_tier speed "
     "stop_sequences stream system thinking tool_choice tools".split()
 )
-PING: Final = event({"type": "ping"}, "ping")
 
 
 class FakeAnthropic(FakeLlm):
-    """Anthropic's host; `models` says which model takes `thinking: disabled`."""
+    """Anthropic's host.
+
+    `models` says which model takes `thinking: disabled`; `page` is what is answered instead of
+    their list (by a host that only speaks like Anthropic).
+    """
 
     error_event = event(
         {"type": "error", "error": {"type": "overloaded_error", "message": "scripted"}}, "error"
@@ -47,6 +50,7 @@ class FakeAnthropic(FakeLlm):
         *,
         answer: Callable[[Json], Answer] | None = None,
         models: dict[str, bool] | None = None,
+        page: bytes | None = None,
     ) -> None:
         routes = [
             Route("/v1/messages", self.reply, methods=["POST"]),
@@ -54,6 +58,7 @@ class FakeAnthropic(FakeLlm):
         ]
         super().__init__(routes, plan, answer)
         self._models = models or {}
+        self._page = page
 
     def has_key(self, request: Request) -> bool:
         if not request.headers.get("anthropic-version"):
@@ -71,6 +76,8 @@ class FakeAnthropic(FakeLlm):
         )
 
     async def _list_models(self, request: Request) -> Response:
+        if self._page is not None:
+            return Response(self._page, media_type="application/json")
         found = [
             {
                 "id": name,
