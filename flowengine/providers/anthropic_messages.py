@@ -190,8 +190,8 @@ class MessageReader:
             amount_in=(told.get("input_tokens") or 0) + read + written,
             amount_out=told.get("output_tokens") or 0,
             cached_in=read,
-            cache_write_in=written - for_an_hour,
-            cache_write_1h_in=for_an_hour,
+            cache_write_in=max(0, written - for_an_hour),
+            cache_write_1h_in=min(written, for_an_hour),
         )
 
 

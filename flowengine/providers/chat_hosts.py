@@ -23,6 +23,11 @@ def same_id(use_id: str) -> str:
     return use_id
 
 
+def unknown_effort(model: str) -> str:
+    """No effort can be asked for."""
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class ChatHost:
     """A host's name, its base URL, and its habits."""
@@ -35,14 +40,16 @@ class ChatHost:
     """An assistant's message follows a tool's before a user's, and none stands last."""
     tool_id: Callable[[str], str] = same_id
     """The form that ids of tool calls need."""
-    least_effort: Callable[[str], str] = lambda model: ""
+    pads_chunks: bool = False
+    """Fills chunks with random bytes, which cost time to read, unless told not to."""
+    least_effort: Callable[[str], str] = unknown_effort
     """The reasoning effort of a model that makes a caller wait least; "": the field is unknown."""
 
 
 def openai_effort(model: str) -> str:
     """OpenAI's least effort: `none` since gpt-5.1, `minimal` for gpt-5.
 
-    Newer models call functions over chat completions with `none` only (gpt-6-luna's model page).
+    Newer models call functions over chat completions with `none` only (docs.oxen.ai on gpt-6-luna).
     """
     found = _FAMILY.match(model)
     if found is None or int(found[1]) < 5:
@@ -55,8 +62,7 @@ def chat_body(host: ChatHost, request: LlmRequest, url: str) -> dict[str, Json]:
     asked: dict[str, Json] = {"messages": _messages(host, request.messages)}
     if host.takes_stream_options:
         asked["stream_options"] = {"include_usage": True}
-        if host.name == "openai" and url == host.url:
-            # Random padding of each chunk, which costs bytes and parsing.
+        if host.pads_chunks and url == host.url:
             asked["stream_options"]["include_obfuscation"] = False
     if effort := host.least_effort(request.model):
         asked["reasoning_effort"] = effort

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 DEFAULT_URL = "https://api.openai.com/v1"
-OPENAI = ChatHost("openai", DEFAULT_URL, least_effort=openai_effort)
+OPENAI = ChatHost("openai", DEFAULT_URL, pads_chunks=True, least_effort=openai_effort)
 
 
 class OpenAiLlm:

@@ -167,6 +167,19 @@ def test_usage_is_told_at_once_and_is_cumulative() -> None:
     assert events[-1] == LlmEnd("end_turn", used(42))
 
 
+def test_a_later_count_stands_over_an_earlier_one() -> None:
+    usage = {
+        "input_tokens": 10,
+        "cache_creation_input_tokens": 50,
+        "cache_creation": {"ephemeral_1h_input_tokens": 50},
+    }
+    wire = wire_of(
+        {"type": "message_start", "message": {"usage": usage}},
+        *ended("end_turn", input_tokens=90, cache_creation_input_tokens=0, output_tokens=3),
+    )
+    assert read(wire)[-1] == LlmEnd("end_turn", Usage("anthropic", MODEL, "tokens", 90, 3))
+
+
 @pytest.mark.parametrize(
     ("wire", "code"),
     [

@@ -22,6 +22,8 @@ from flowengine.ports import (
     LlmToolUse,
 )
 from flowengine.providers.chat import ChatReader
+from flowengine.providers.chat_hosts import chat_body
+from flowengine.providers.openai import OPENAI
 from flowengine.testing.providers.openai import Answer, FakeOpenAi, chunks, saying
 from flowengine.testing.providers.serving import KEY, Fault
 from tests.providers.running import LLM, events_of, llm_at, read_in_pieces, run, text_of, tools_of
@@ -177,6 +179,14 @@ def test_a_reasoning_model_is_told_not_to_keep_the_caller_waiting(
             assert vendor.requests[1]["reasoning_effort"] == "low"
 
     run(call())
+
+
+def test_padding_is_refused_where_it_is_known() -> None:
+    for url, options in (
+        (OPENAI.url, {"include_usage": True, "include_obfuscation": False}),
+        ("http://127.0.0.1:1/v1", {"include_usage": True}),
+    ):
+        assert chat_body(OPENAI, LLM, url)["stream_options"] == options
 
 
 async def answer_of(vendor: FakeOpenAi, request: LlmRequest = LLM) -> list[LlmEvent]:

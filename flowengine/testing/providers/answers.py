@@ -98,18 +98,18 @@ class FakeLlm(FakeVendor):
             answer = self._answer(body)
         else:
             answer = self.plan.popleft() if self.plan else saying("Yes.")
-        stream = self._stream(request, self.messages(body, answer), answer, fault)
+        stream = self._stream(request, body, answer, fault)
         return StreamingResponse(stream, media_type="text/event-stream")
 
     async def _stream(
-        self, request: Request, messages: list[bytes], answer: Answer, fault: Fault | None
+        self, request: Request, body: Json, answer: Answer, fault: Fault | None
     ) -> AsyncGenerator[bytes, None]:
         ended = False
         delay_ms = fault.delay_ms if fault is not None else 0
         try:
             if answer.first_token_ms + delay_ms:
                 await asyncio.sleep((answer.first_token_ms + delay_ms) / 1000)
-            for nth, message in enumerate(messages):
+            for nth, message in enumerate(self.messages(body, answer)):
                 if fault is not None and nth >= fault.after:
                     async for misdeed in self._misbehave(request, fault):
                         yield misdeed
