@@ -150,6 +150,17 @@ class LlmText:
 
 
 @dataclass(frozen=True, slots=True)
+class LlmUsage:
+    """What the request used so far, told while it runs; the last one told counts.
+
+    A vendor that counts the input before it answers says so first; so a cancelled answer has a
+    known part. It is no part of the answer. `LlmEnd.usage` is all, this included.
+    """
+
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
 class LlmEnd:
     """The answer is complete. `usage` is None when the vendor gave none."""
 
@@ -157,7 +168,7 @@ class LlmEnd:
     usage: Usage | None
 
 
-LlmEvent = LlmText | LlmToolUse | LlmEnd
+LlmEvent = LlmText | LlmToolUse | LlmUsage | LlmEnd
 
 
 class Llm(Protocol):
@@ -168,8 +179,8 @@ class Llm(Protocol):
     def stream(self, request: LlmRequest) -> AsyncGenerator[LlmEvent, None]:
         """Stream one answer: texts and whole tool calls in order, then one `LlmEnd`.
 
-        An empty `LlmText` is a sign of life and carries nothing. Closing the generator cancels
-        the request at the vendor. Raises ProviderError.
+        An empty `LlmText` is a sign of life and carries nothing; an `LlmUsage` may come at any
+        time. Closing the generator cancels the request at the vendor. Raises ProviderError.
         """
         ...
 

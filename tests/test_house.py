@@ -53,6 +53,7 @@ OWNERS = {
     "anthropic": "flowengine/providers/anthropic*",
     "deepgram": "flowengine/providers/deepgram*",
     "elevenlabs": "flowengine/providers/elevenlabs*",
+    "google": "flowengine/providers/google*",
     "hibari_tts": "flowengine/providers/local/*",
     "onnxruntime": "flowengine/providers/local/*",
     "openai": "flowengine/providers/openai*",

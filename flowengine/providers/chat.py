@@ -1,9 +1,10 @@
 """Reads the chunks of an OpenAI-style chat completion stream into the engine's events.
 
 Pure. The OpenAI shape is spoken by many hosts, each with habits of its own, met in recorded
-streams: tool calls keyed by `index` (absent: 0), whole in one delta or spread over many;
-`content` that is a list of parts or null; usage in the last, in the finish or in any chunk, or
-under `x_groq`; an `error` object instead of a chunk; no `[DONE]`. Reasoning is never spoken.
+streams: tool calls keyed by `index` (absent: 0; the same for all, told apart by their ids), whole
+in one delta or spread over many; `content` that is a list of parts or null; usage in the last, in
+the finish or in any chunk, or under `x_groq`; an `error` object instead of a chunk; no `[DONE]`.
+Reasoning is never spoken.
 """
 
 from __future__ import annotations
@@ -16,6 +17,10 @@ from flowengine.errors import ProviderError
 from flowengine.events import Json, Usage
 from flowengine.ports import LlmEnd, LlmEvent, LlmText, LlmToolUse
 from flowengine.providers.faults import fault, of_status, of_word
+from flowengine.providers.tool_ids import made
+
+_REASONING = ("reasoning", "reasoning_content", "reasoning_details")
+"""Names under which hosts tell what is not to be spoken; a sign of life all the same."""
 
 
 @dataclass(slots=True)
@@ -29,13 +34,15 @@ class ChatReader:
     """One answer. `read` returns texts at once; tool calls come whole with `end`.
 
     An empty `LlmText` means that the vendor is at work on something that is not yet to be used
-    (a tool call's arguments); supervision takes it as a sign of life and drops it.
+    (a tool call's arguments, reasoning); supervision takes it as a sign of life and drops it.
     """
 
     def __init__(self, provider: str, model: str) -> None:
         self._provider = provider
         self._model = model
-        self._tools: dict[int, _Tool] = {}
+        self._tools: list[_Tool] = []
+        self._open: dict[int, _Tool] = {}
+        """By index: the tool call that pieces belong to."""
         self._reason = ""
         self._usage: dict[str, Json] | None = None
         self.done = False
@@ -75,7 +82,7 @@ class ChatReader:
         delta = choice.get("delta") or {}
         events: list[LlmEvent] = []
         text = spoken(delta.get("content"))
-        if text:
+        if text or any(delta.get(name) for name in _REASONING):
             events.append(LlmText(text))
         for call in delta.get("tool_calls") or ():
             self._add(call)
@@ -83,17 +90,24 @@ class ChatReader:
         return events
 
     def _add(self, call: dict[str, Json]) -> None:
-        tool = self._tools.setdefault(call.get("index") or 0, _Tool())
-        tool.id = tool.id or call.get("id") or ""
+        index = call.get("index") or 0
         function = call.get("function") or {}
-        tool.name = tool.name or function.get("name") or ""
+        use_id, name = call.get("id") or "", function.get("name") or ""
+        tool = self._open.get(index)
+        if tool is None or (use_id and name and tool.id not in ("", use_id)):
+            tool = self._open[index] = _Tool()
+            self._tools.append(tool)
+        tool.id = tool.id or use_id
+        tool.name = tool.name or name
         if function.get("arguments"):
             tool.arguments.append(function["arguments"])
 
     def _tool_uses(self) -> list[LlmEvent]:
+        # A call that was cut before its arguments must not look like one without arguments.
+        empty = "{" if self._reason == "length" else "{}"
         return [
-            LlmToolUse(tool.id or f"call_{index}", tool.name, "".join(tool.arguments) or "{}")
-            for index, tool in sorted(self._tools.items())
+            LlmToolUse(tool.id or made(), tool.name, "".join(tool.arguments) or empty)
+            for tool in self._tools
         ]
 
     def _note_usage(self, chunk: dict[str, Json]) -> None:
@@ -112,6 +126,7 @@ class ChatReader:
             amount_in=self._usage.get("prompt_tokens") or 0,
             amount_out=self._usage.get("completion_tokens") or 0,
             cached_in=details.get("cached_tokens") or 0,
+            cache_write_in=details.get("cache_write_tokens") or 0,
         )
 
     def _error(self, error: Json) -> ProviderError:

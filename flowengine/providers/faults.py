@@ -47,9 +47,12 @@ _BY_WORD = (
     ("overloaded", "overloaded"),
     ("system_busy", "overloaded"),
     ("invalid_api_key", "auth"),
+    ("api_key_invalid", "auth"),
     ("authentication", "auth"),
     ("permission", "auth"),
+    ("tool_use_failed", "protocol"),  # Groq: the model wrote a tool call that nobody can read
     ("invalid_request", "bad_request"),
+    ("not_found_error", "bad_request"),
     ("voice_not_found", "bad_request"),
     ("model_not_found", "bad_request"),
 )

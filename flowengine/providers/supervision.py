@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 from flowengine.errors import ProviderError
 from flowengine.events import Json
-from flowengine.ports import Llm, LlmEvent, LlmRequest, LlmText
+from flowengine.ports import Llm, LlmEvent, LlmRequest, LlmText, LlmUsage
 from flowengine.providers.deadlines import Deadlines
 from flowengine.providers.faults import fault
 from flowengine.providers.hearing import SttChoice, SupervisedStt
@@ -75,7 +75,7 @@ class SupervisedLlm:
             try:
                 async with aclosing(self._watched(choice, request, first_s)) as events:
                     async for event in events:
-                        used = True
+                        used = used or not isinstance(event, LlmUsage)
                         yield event
             except ProviderError as error:
                 self.counts[f"{error.where}.{error.code}"] += 1
@@ -93,11 +93,12 @@ class SupervisedLlm:
         self, choice: LlmChoice, request: LlmRequest, first_s: float
     ) -> AsyncGenerator[LlmEvent, None]:
         between_s = self._deadlines.llm_between_tokens_ms / 1000
-        limit_s, begun = first_s, False
+        now = asyncio.get_running_loop().time
+        until, begun = now() + first_s, False
         async with aclosing(choice.llm.stream(choice.request(request))) as events:
             while True:
                 try:
-                    async with asyncio.timeout(limit_s):
+                    async with asyncio.timeout_at(until):
                         event = await anext(events)
                 except StopAsyncIteration:
                     return
@@ -108,6 +109,9 @@ class SupervisedLlm:
                         else ("deadline", "gave no first token in time")
                     )
                     raise fault(code, what, choice.llm.name) from error
-                limit_s, begun = between_s, True
+                if isinstance(event, LlmUsage):
+                    yield event  # counted at the vendor, not yet answered: the limit stays
+                    continue
+                until, begun = now() + between_s, True
                 if not (isinstance(event, LlmText) and not event.text):
                     yield event

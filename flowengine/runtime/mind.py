@@ -17,7 +17,7 @@ import structlog
 from flowengine.errors import ConfigError, ProviderError
 from flowengine.events import ClauseReady, Input, Json, ReplyEnded, ReplyFailed, ToolProposed
 from flowengine.media.clauses import ClauseCutter
-from flowengine.ports import LlmEnd, LlmText, LlmToolUse
+from flowengine.ports import LlmEnd, LlmEvent, LlmText, LlmToolUse, LlmUsage
 from flowengine.runtime.effects import AskLlm
 from flowengine.runtime.services import Vendors
 
@@ -101,7 +101,9 @@ class _Answer:
         self._has_text = False
         self._timer: asyncio.TimerHandle | None = None
 
-    def take(self, event: LlmText | LlmToolUse | LlmEnd) -> None:
+    def take(self, event: LlmEvent) -> None:
+        if isinstance(event, LlmUsage):
+            return  # no part of the answer; its end tells all that was used
         now_ms = self._now_ms()
         if self._first_token_ms is None:
             self._first_token_ms = now_ms - self._asked_ms

@@ -1,16 +1,9 @@
-"""The OpenAI-compatible adapter over loopback, its readers alone, and recorded streams."""
+"""The OpenAI-compatible adapter over loopback, and its reader alone."""
 
 from __future__ import annotations
 
-import asyncio
-import itertools
-import os
-import random
 from contextlib import aclosing
-from pathlib import Path
-from typing import Any
 
-import httpx2
 import openai
 import orjson
 import pytest
@@ -29,30 +22,17 @@ from flowengine.ports import (
     LlmToolUse,
 )
 from flowengine.providers.chat import ChatReader
-from flowengine.providers.sse import SseReader
+from flowengine.providers.chat_hosts import chat_body
+from flowengine.providers.openai import OPENAI
 from flowengine.testing.providers.openai import Answer, FakeOpenAi, chunks, saying
 from flowengine.testing.providers.serving import KEY, Fault
-from tests.providers.running import LLM, llm_at, run
+from tests.providers.running import LLM, events_of, llm_at, read_in_pieces, run, text_of, tools_of
 
 pytestmark = pytest.mark.unit
 
 
 def read_all(body: bytes, cuts: list[int]) -> list[LlmEvent]:
-    sse, reader = SseReader(), ChatReader("openai", "gpt-test")
-    edges = [0, *sorted(cut % (len(body) + 1) for cut in cuts), len(body)]
-    data = [
-        event for start, end in itertools.pairwise(edges) for event in sse.read(body[start:end])
-    ]
-    events = [event for piece in [*data, *sse.end()] for event in reader.read(piece)]
-    return [*events, *reader.end()]
-
-
-def text_of(events: list[LlmEvent]) -> str:
-    return "".join(event.text for event in events if isinstance(event, LlmText))
-
-
-def tools_of(events: list[LlmEvent]) -> list[tuple[str, str]]:
-    return [(event.name, event.arguments) for event in events if isinstance(event, LlmToolUse)]
+    return read_in_pieces(body, cuts, ChatReader("openai", "gpt-test"))
 
 
 def body_of(*messages: Json, done: bool = True, end: bytes = b"\n\n") -> bytes:
@@ -100,6 +80,7 @@ def test_habits_of_compatible_hosts() -> None:
     )
     events = read_all(body, [])
     assert text_of(events) == "Hi"
+    assert events[:2] == [LlmText(""), LlmText("Hi")], "reasoning is a sign of life"
     assert [event for event in events if isinstance(event, LlmToolUse)] == [
         LlmToolUse("a", "f", '{"x":1}'),
         LlmToolUse("b", "g", "{}"),
@@ -132,13 +113,84 @@ def test_nonsense_is_a_protocol_error(body: bytes) -> None:
     assert caught.value.code == "protocol"
 
 
+def test_calls_with_the_same_index_are_told_apart_by_their_ids() -> None:
+    def call(use_id: str, name: str, arguments: str) -> Json:
+        function = {"name": name, "arguments": arguments}
+        return delta(tool_calls=[{"index": 0, "id": use_id, "function": function}])
+
+    events = read_all(
+        body_of(call("a", "f", '{"x":1}'), call("b", "g", ""), call("b", "", "{}")), []
+    )
+    assert [event for event in events if isinstance(event, LlmToolUse)] == [
+        LlmToolUse("a", "f", '{"x":1}'),
+        LlmToolUse("b", "g", "{}"),
+    ]
+
+
+def test_a_call_without_an_id_gets_one_that_no_other_has() -> None:
+    body = body_of(delta(tool_calls=[{"function": {"name": "f"}}]))
+    ids = {
+        event.id for _ in range(2) for event in read_all(body, []) if isinstance(event, LlmToolUse)
+    }
+    assert len(ids) == 2
+
+
+def test_a_call_cut_before_its_arguments_does_not_look_complete() -> None:
+    end = {"choices": [{"index": 0, "delta": {}, "finish_reason": "length"}]}
+    body = body_of(delta(tool_calls=[{"id": "a", "function": {"name": "f"}}]), end)
+    assert tools_of(read_all(body, [])) == [("f", "{")]
+
+
+def test_tokens_of_the_cache_are_counted() -> None:
+    async def call() -> None:
+        answer = Answer(("Hi",), tokens_in=2000, tokens_cached=1500, tokens_written=300)
+        async with FakeOpenAi([answer]) as vendor:
+            end = (await answer_of(vendor))[-1]
+            assert isinstance(end, LlmEnd)
+            assert end.usage is not None
+            assert (end.usage.amount_in, end.usage.cached_in) == (2000, 1500)
+            assert end.usage.cache_write_in == 300
+
+    run(call())
+
+
+@pytest.mark.parametrize(
+    ("model", "effort"),
+    [
+        ("gpt-6-luna", "none"),
+        ("gpt-5.6-luna", "none"),
+        ("gpt-5-mini", "minimal"),
+        ("gpt-4.1-mini", None),
+        ("gpt-5-chat-latest", None),
+        ("gpt-6-pro", None),
+        ("llama-4", None),
+    ],
+)
+def test_a_reasoning_model_is_told_not_to_keep_the_caller_waiting(
+    model: str, effort: str | None
+) -> None:
+    async def call() -> None:
+        async with FakeOpenAi() as vendor:
+            await answer_of(vendor, LlmRequest(model, LLM.messages))
+            await answer_of(
+                vendor, LlmRequest(model, LLM.messages, options={"reasoning_effort": "low"})
+            )
+            assert vendor.requests[0].get("reasoning_effort") == effort
+            assert vendor.requests[1]["reasoning_effort"] == "low"
+
+    run(call())
+
+
+def test_padding_is_refused_where_it_is_known() -> None:
+    for url, options in (
+        (OPENAI.url, {"include_usage": True, "include_obfuscation": False}),
+        ("http://127.0.0.1:1/v1", {"include_usage": True}),
+    ):
+        assert chat_body(OPENAI, LLM, url)["stream_options"] == options
+
+
 async def answer_of(vendor: FakeOpenAi, request: LlmRequest = LLM) -> list[LlmEvent]:
-    llm = llm_at(vendor.url)
-    try:
-        async with aclosing(llm.stream(request)) as events:
-            return [event async for event in events]
-    finally:
-        await llm.aclose()
+    return await events_of(llm_at(vendor.url), request)
 
 
 def test_an_answer_over_the_wire() -> None:
@@ -261,59 +313,6 @@ def test_the_sdk_understands_the_fake() -> None:
             await client.close()
 
     run(call())
-
-
-def recordings() -> list[Path]:
-    place = os.environ.get("FLOWENGINE_RECORDINGS", "")
-    return sorted(Path(place, "openai").glob("*.sse")) if place else []
-
-
-async def of_sdk(body: bytes) -> Any:
-    """What the vendor's own SDK makes of a recorded body."""
-
-    def answer(request: httpx2.Request) -> httpx2.Response:
-        return httpx2.Response(200, content=body, headers={"content-type": "text/event-stream"})
-
-    transport = httpx2.MockTransport(answer)
-    client = openai.AsyncOpenAI(
-        api_key=KEY,
-        base_url="http://recorded/v1",
-        http_client=httpx2.AsyncClient(transport=transport),
-    )
-    manager = client.chat.completions.stream(model="x", messages=[{"role": "user", "content": "x"}])
-    async with client, manager as stream:
-        async for _ in stream:
-            pass
-        return stream.current_completion_snapshot
-
-
-def test_recorded_streams_read_as_the_sdk_reads_them() -> None:
-    paths = recordings()
-    if not paths:
-        pytest.skip("FLOWENGINE_RECORDINGS names no folder with recorded OpenAI streams")
-    dice = random.Random(7)
-    for path in paths:
-        body = path.read_bytes()
-        try:
-            expected = asyncio.run(of_sdk(body))
-        except (openai.LengthFinishReasonError, openai.ContentFilterFinishReasonError):
-            continue
-        choice = next(choice for choice in expected.choices if choice.index == 0)
-        for _ in range(5):
-            cuts = [dice.randrange(len(body)) for _ in range(40)]
-            events = read_all(body, cuts)
-            assert text_of(events) == (choice.message.content or ""), path.name
-            called = [
-                (call.function.name, call.function.arguments)
-                for call in choice.message.tool_calls or ()
-            ]
-            assert tools_of(events) == called, path.name
-            end = events[-1]
-            assert isinstance(end, LlmEnd)
-            assert end.reason == choice.finish_reason, path.name
-            if expected.usage is not None:
-                assert end.usage is not None
-                assert end.usage.amount_out == expected.usage.completion_tokens
 
 
 def test_answers_that_were_read_to_their_end_share_a_connection() -> None:

@@ -16,6 +16,7 @@ from flowengine.ports import (
     LlmEvent,
     LlmRequest,
     LlmText,
+    LlmUsage,
     SpeechChunk,
     TtsRequest,
     Voice,
@@ -157,6 +158,42 @@ def test_signs_of_life_keep_the_deadline_and_are_not_passed_on() -> None:
     async def call() -> None:
         llm = SupervisedLlm([LlmChoice(SlowTool())], SHORT)
         assert [event async for event in llm.stream(LLM)] == [LlmEnd("tool_calls", None)]
+
+    run(call())
+
+
+class Counts:
+    """An LLM that tells what its input was, then fails the first time it is asked."""
+
+    name = "counts"
+
+    def __init__(self, *, silent: bool) -> None:
+        self.silent = silent
+        self.asked = 0
+
+    async def stream(self, request: LlmRequest) -> AsyncGenerator[LlmEvent, None]:
+        self.asked += 1
+        yield LlmUsage(Usage("counts", "m", "tokens", self.asked))
+        if self.asked == 1:
+            if self.silent:
+                await asyncio.Event().wait()
+            raise ProviderError("dropped", "gone", where="counts", retryable=True)
+        yield LlmText("Hello.")
+        yield LlmEnd("stop", None)
+
+
+@pytest.mark.parametrize(("silent", "code"), [(False, "dropped"), (True, "deadline")])
+def test_usage_that_is_told_early_is_no_part_of_the_answer(silent: bool, code: str) -> None:
+    async def call() -> None:
+        llm = SupervisedLlm([LlmChoice(Counts(silent=silent))], SHORT)
+        events = [event async for event in llm.stream(LLM)]
+        assert events == [
+            LlmUsage(Usage("counts", "m", "tokens", 1)),
+            LlmUsage(Usage("counts", "m", "tokens", 2)),
+            LlmText("Hello."),
+            LlmEnd("stop", None),
+        ]
+        assert llm.counts == {f"counts.{code}": 1, "counts.recovered": 1}
 
     run(call())
 

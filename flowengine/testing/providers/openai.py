@@ -1,65 +1,82 @@
 """A fake OpenAI-compatible host: `/v1/chat/completions` as server-sent events, and `/v1/models`.
 
-Shapes follow OpenAI's published OpenAPI description. What is answered comes from a list of
+Shapes follow OpenAI's published OpenAPI description; what other hosts do otherwise (`Habits`) was
+met in recorded streams and in the trackers of their clients. What is answered comes from a list of
 `Answer`s in order, or from a function of the request's body.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-import orjson
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from flowengine.events import Json
-from flowengine.testing.providers.serving import KEY, FakeVendor, Fault, forever
+from flowengine.testing.providers.answers import Answer, FakeLlm, event, saying
+from flowengine.testing.providers.serving import KEY
+
+__all__ = ["GROQ", "LLAMA", "MISTRAL", "Answer", "FakeOpenAi", "Habits", "chunks", "saying"]
 
 _ROLES: Final = frozenset({"developer", "system", "user", "assistant", "tool", "function"})
+_NINE: Final = re.compile(r"[a-zA-Z0-9]{9}")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """One answer: text in `pieces`, then tool calls as (name, JSON of the arguments)."""
+class Habits:
+    """What a host does otherwise than OpenAI."""
 
-    pieces: tuple[str, ...] = ()
-    tools: tuple[tuple[str, str], ...] = ()
-    first_token_ms: int = 0
-    between_tokens_ms: int = 0
-    tokens_in: int = 100
-    tokens_cached: int = 0
+    key: str = KEY
+    lists_content: bool = False
+    """Text comes as a list of parts."""
+    whole_tools: bool = False
+    """A tool call comes in one delta."""
+    same_index: bool = False
+    """Every tool call has the index 0."""
+    usage: str = "asked"
+    """`asked`: in a last chunk when asked for; `finish`: in the chunk that ends; `x_groq`: there
+    under its own name."""
+    strict: bool = False
+    """Refuses `stream_options`, ids of other than nine letters and digits, a user's message after
+    a tool's, an assistant's at the end."""
+    comments: bool = False
+    """Keep-alive comments between chunks."""
+    reasoning: bool = False
+    """Tells its reasoning, under three names."""
+    says_done: bool = True
 
 
-def saying(text: str) -> Answer:
-    """An answer that says a text, word by word."""
-    words = text.split(" ")
-    return Answer(tuple(word if nth == 0 else f" {word}" for nth, word in enumerate(words)))
+OPENAI = Habits()
+GROQ = Habits(whole_tools=True, usage="x_groq", reasoning=True)
+MISTRAL = Habits(lists_content=True, whole_tools=True, usage="finish", strict=True)
+LLAMA = Habits(key="none", whole_tools=True, same_index=True, comments=True)
 
 
-class FakeOpenAi(FakeVendor):
+class FakeOpenAi(FakeLlm):
     """A host whose `url` ends in /v1. Without a plan left it just agrees."""
 
+    error_event = event(
+        {"error": {"message": "scripted", "type": "server_error", "code": None}}, "error"
+    )
+
     def __init__(
-        self, plan: Iterable[Answer] = (), *, answer: Callable[[Json], Answer] | None = None
+        self,
+        plan: Iterable[Answer] = (),
+        *,
+        answer: Callable[[Json], Answer] | None = None,
+        habits: Habits | None = None,
     ) -> None:
-        super().__init__(
-            [
-                Route("/v1/chat/completions", self._complete, methods=["POST"]),
-                Route("/v1/models", self._models),
-            ]
-        )
-        self.plan = deque(plan)
-        self._answer = answer
-        self.requests: list[Json] = []
-        self.peers: set[tuple[str, int]] = set()
-        """Where requests for answers came from: one for each connection."""
-        self.aborted = 0
-        """Streams that the client gave up."""
+        routes = [
+            Route("/v1/chat/completions", self.reply, methods=["POST"]),
+            Route("/v1/models", self._models),
+        ]
+        super().__init__(routes, plan, answer)
+        self._habits = habits or OPENAI
+        self.end_event = b"data: [DONE]\n\n" if self._habits.says_done else b""
 
     @property
     def url(self) -> str:
@@ -68,62 +85,21 @@ class FakeOpenAi(FakeVendor):
     async def _models(self, request: Request) -> Response:
         return JSONResponse({"object": "list", "data": []})
 
-    async def _complete(self, request: Request) -> Response:
-        fault = self.next_fault()
-        body = orjson.loads(await request.body())
-        self.requests.append(body)
-        if request.client is not None:
-            self.peers.add((request.client.host, request.client.port))
-        self.changed.set()
-        if request.headers.get("authorization") != f"Bearer {KEY}":
-            return _error(401, "invalid_api_key", "invalid_request_error")
-        self._check(body)
-        if fault is not None and fault.kind == "refuse":
-            return _error(fault.status, "scripted", "scripted")
-        if fault is not None and fault.kind == "hang":
-            await forever()
-        if self._answer is not None:
-            answer = self._answer(body)
-        else:
-            answer = self.plan.popleft() if self.plan else saying("Yes.")
-        return StreamingResponse(
-            self._stream(request, body, answer, fault), media_type="text/event-stream"
-        )
+    def has_key(self, request: Request) -> bool:
+        return request.headers.get("authorization") == f"Bearer {self._habits.key}"
 
-    async def _stream(
-        self, request: Request, body: Json, answer: Answer, fault: Fault | None
-    ) -> AsyncGenerator[bytes, None]:
-        ended = False
-        delay_ms = fault.delay_ms if fault is not None else 0
-        try:
-            if answer.first_token_ms + delay_ms:
-                await asyncio.sleep((answer.first_token_ms + delay_ms) / 1000)
-            for nth, chunk in enumerate(chunks(body, answer)):
-                if fault is not None and nth >= fault.after:
-                    async for misdeed in self._misbehave(request, fault):
-                        yield misdeed
-                if nth and answer.between_tokens_ms:
-                    await asyncio.sleep(answer.between_tokens_ms / 1000)
-                yield b"data: " + orjson.dumps(chunk) + b"\n\n"
-            ended = True
-            yield b"data: [DONE]\n\n"
-        finally:
-            if not ended:
-                self.aborted += 1
-                self.changed.set()
+    def refusal(self, status: int) -> Response:
+        code, kind = ("invalid_api_key", "invalid_request_error") if status == 401 else ("s", "s")
+        body = {"error": {"message": "scripted", "code": code, "type": kind, "param": None}}
+        return JSONResponse(body, status_code=status, headers={"retry-after": "30"})
 
-    async def _misbehave(self, request: Request, fault: Fault) -> AsyncGenerator[bytes, None]:
-        if fault.kind == "stall":
-            await forever()
-        if fault.kind == "cut":
-            self.cut(request.scope)
-            await forever()
-        if fault.kind == "nonsense":
-            yield b'data: {"choices": [{"delta"\n\n'
-        if fault.kind == "error":
-            yield b'event: error\ndata: {"error":{"message":"scripted","type":"server_error"}}\n\n'
+    def messages(self, body: Json, answer: Answer) -> list[bytes]:
+        made = [event(chunk) for chunk in chunks(body, answer, self._habits)]
+        if self._habits.comments:
+            made[0] = b": KEEP-ALIVE\n\n" + made[0]
+        return made
 
-    def _check(self, body: Json) -> None:
+    def check(self, body: Json) -> None:
         messages = body.get("messages")
         if not isinstance(body.get("model"), str) or not messages:
             self.violate("model or messages are missing")
@@ -150,31 +126,33 @@ class FakeOpenAi(FakeVendor):
         for tool in body.get("tools") or ():
             if tool.get("type") != "function" or "name" not in tool.get("function", {}):
                 self.violate("a tool is malformed")
+        if self._habits.strict:
+            self._check_strictly(body, messages)
+
+    def _check_strictly(self, body: Json, messages: list[dict[str, Any]]) -> None:
+        if "stream_options" in body:
+            self.violate("stream_options is not known here")
+        ids = [message["tool_call_id"] for message in messages if "tool_call_id" in message]
+        if any(not _NINE.fullmatch(use_id) for use_id in ids):
+            self.violate("an id of a tool call is not nine letters and digits")
+        roles = [message["role"] for message in messages]
+        if "tool user" in " ".join(roles):
+            self.violate("a user's message follows a tool's")
+        if roles[-1] == "assistant":
+            self.violate("an assistant's message is the last")
 
 
-def chunks(body: Json, answer: Answer) -> list[dict[str, Json]]:
-    """The chunks of an answer, as the vendor sends them."""
+def chunks(body: Json, answer: Answer, habits: Habits = OPENAI) -> list[dict[str, Json]]:
+    """The chunks of an answer, as the host sends them."""
     deltas: list[dict[str, Json]] = [{"role": "assistant", "content": ""}]
-    deltas += [{"content": piece} for piece in answer.pieces]
+    if habits.reasoning:
+        deltas.append({"reasoning": "hm", "reasoning_content": "hm", "reasoning_details": []})
+    for piece in answer.pieces:
+        parts = [{"type": "text", "text": piece}]
+        deltas.append({"content": parts if habits.lists_content else piece})
     for index, (name, arguments) in enumerate(answer.tools):
-        function: dict[str, Json] = {"name": name, "arguments": ""}
-        deltas.append(
-            {
-                "tool_calls": [
-                    {
-                        "index": index,
-                        "id": f"call_fake_{index}",
-                        "type": "function",
-                        "function": function,
-                    }
-                ]
-            }
-        )
-        deltas += [
-            {"tool_calls": [{"index": index, "function": {"arguments": arguments[at : at + 8]}}]}
-            for at in range(0, len(arguments), 8)
-        ]
-    reason = "tool_calls" if answer.tools else "stop"
+        deltas += _tool_deltas(index, name, arguments, habits)
+    reason = answer.reason or ("tool_calls" if answer.tools else "stop")
     choices: list[dict[str, Json]] = [
         {"index": 0, "delta": delta, "finish_reason": None} for delta in deltas
     ]
@@ -186,17 +164,35 @@ def chunks(body: Json, answer: Answer) -> list[dict[str, Json]]:
         "model": body["model"],
     }
     made: list[dict[str, Json]] = [{**frame, "choices": [choice]} for choice in choices]
-    if (body.get("stream_options") or {}).get("include_usage"):
-        used: dict[str, Json] = {
-            "prompt_tokens": answer.tokens_in,
-            "completion_tokens": len(deltas),
-            "total_tokens": answer.tokens_in + len(deltas),
-            "prompt_tokens_details": {"cached_tokens": answer.tokens_cached},
-        }
+    used: dict[str, Json] = {
+        "prompt_tokens": answer.tokens_in,
+        "completion_tokens": len(deltas),
+        "total_tokens": answer.tokens_in + len(deltas),
+        "prompt_tokens_details": {
+            "cached_tokens": answer.tokens_cached,
+            "cache_write_tokens": answer.tokens_written,
+        },
+    }
+    if habits.usage == "finish":
+        made[-1]["usage"] = used
+    elif habits.usage == "x_groq":
+        made[-1]["x_groq"] = {"id": "req_fake", "usage": used}
+    elif (body.get("stream_options") or {}).get("include_usage"):
         made.append({**frame, "choices": [], "usage": used})
     return made
 
 
-def _error(status: int, code: str, kind: str) -> Response:
-    body = {"error": {"message": "scripted", "code": code, "type": kind, "param": None}}
-    return JSONResponse(body, status_code=status, headers={"retry-after": "30"})
+def _tool_deltas(index: int, name: str, arguments: str, habits: Habits) -> list[dict[str, Json]]:
+    place = 0 if habits.same_index else index
+    use_id = f"callfak{index:02}" if habits.strict else f"call_fake_{index}"
+    first = arguments if habits.whole_tools else ""
+    function: dict[str, Json] = {"name": name, "arguments": first}
+    opened = {"index": place, "id": use_id, "type": "function", "function": function}
+    rest = "" if habits.whole_tools else arguments
+    return [
+        {"tool_calls": [opened]},
+        *(
+            {"tool_calls": [{"index": place, "function": {"arguments": rest[at : at + 8]}}]}
+            for at in range(0, len(rest), 8)
+        ),
+    ]
