@@ -18,6 +18,11 @@ class Deadlines:
     tts_first_audio_ms: int = 3000
     tts_between_audio_ms: int = 3000
     stt_open_ms: int = 2000
+    stt_answer_ms: int = 3000
+    """From the end of speech to any result of the recogniser."""
+    stt_answer_again_ms: int = 2000
+    """The same for the recogniser that takes over, from its opening; so that the caller of one
+    that never answers is told within 6 s of his last word."""
     recovery_ms: int = 2500
     replay_ms: int = 10_000
     """How much audio is kept for a recogniser that comes back."""

@@ -85,6 +85,8 @@ class DeepgramEars:
         """A pause ends no turn (digits are expected); only `UtteranceEnd` does."""
         self.settled_ms = 0
         """How far into the stream the words are final."""
+        self.results = 0
+        """How many results came, empty ones too."""
         self.duration_ms: int | None = None
         """What the vendor bills, once it said so."""
         self.finalized = asyncio.Event()
@@ -126,6 +128,7 @@ class DeepgramEars:
             self._stopped()
 
     def _results(self, body: dict[str, Json]) -> None:
+        self.results += 1
         best = body["channel"]["alternatives"][0]
         text: str = best["transcript"]
         if not body["is_final"]:
@@ -194,6 +197,11 @@ class DeepgramSession:
     def settled_bytes(self) -> int:
         """How much of the audio fed so far needs no second hearing."""
         return min(self._ears.settled_ms * BYTES_PER_MS, self._fed_bytes)
+
+    @property
+    def results(self) -> int:
+        """How many results the vendor sent."""
+        return self._ears.results
 
     def feed(self, audio: bytes) -> None:
         if self._failed or self._closing:

@@ -2,8 +2,9 @@
 
 Audio stays in a bounded ring until the recogniser has made its words final. When a recogniser
 breaks, the same is opened again, then the fallbacks; the ring goes to the new one at 1.25 times
-the speed of speech at most, with the live audio behind it. Only when nothing can be had within
-the time of recovery does the actor hear `HearingFailed`.
+the speed of speech at most, with the live audio behind it. One that stays connected and says
+nothing (`deafness`) counts as broken, and the next choice is asked first. Only when nothing can be
+had within the time of recovery does the actor hear `HearingFailed`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from flowengine.events import EndpointReached, HearingFailed, Json, SegmentHeard
 from flowengine.media.gate import HOP_BYTES, LEAST_LEVEL, LEVEL_TABLE, SpeechGate
 from flowengine.ports import BYTES_PER_MS, Stt, SttEvent, SttHints, SttRequest, SttSession
 from flowengine.providers.deadlines import Deadlines
+from flowengine.providers.deafness import DeafnessWatch
 from flowengine.providers.faults import RETRYABLE, fault
 from flowengine.providers.recovery import Recovery, Warm
 
@@ -119,6 +121,11 @@ class SupervisedHearing:
         """Sessions that broke since words were last made final."""
         self._spent: list[asyncio.Task[Usage | None]] = []
         self._lost = False
+        self._deafness = DeafnessWatch(
+            self._deaf,
+            answer_ms=deadlines.stt_answer_ms,
+            again_ms=deadlines.stt_answer_again_ms,
+        )
 
     async def begin(self) -> None:
         """Open the first session; raises ProviderError when none can be had."""
@@ -128,6 +135,7 @@ class SupervisedHearing:
         if self._lost:
             return
         self._ring += audio
+        self._deafness.feed(audio)
         if self._session is not None:
             self._session.feed(audio)
             self._fed += len(audio)
@@ -148,6 +156,7 @@ class SupervisedHearing:
     async def close(self) -> Usage | None:
         self._life += 1
         self._lost = True
+        self._deafness.stop()
         if self._repair is not None:
             self._repair.cancel()
             await asyncio.gather(self._repair, return_exceptions=True)
@@ -179,8 +188,20 @@ class SupervisedHearing:
             self._fruitless = 0
         self._hear(event)
 
+    def _deaf(self) -> None:
+        """It was spoken to and said nothing; somebody else may hear it, or nobody does."""
+        if self._deafness.is_second_chance:
+            self._life += 1
+            self._counts[f"{self._choices[self._place].stt.name}.stalled"] += 1
+            self._spend_all()
+            self._give_up("stalled")
+            return
+        self._deafness.is_second_chance = True
+        self._broke("stalled")
+
     def _broke(self, code: str) -> None:
         self._life += 1
+        self._deafness.stop()
         self._counts[f"{self._choices[self._place].stt.name}.{code}"] += 1
         self._note_settled()
         self._spend_all()
@@ -205,8 +226,9 @@ class SupervisedHearing:
         while loop.time() + self._pause_s < until and len(hopeless) < len(self._choices):
             await asyncio.sleep(self._pause_s)
             self._pause_s = min(1.0, self._pause_s * 2 or _BACKOFF_S)
+            first = self._place + self._deafness.is_second_chance
             for nth in range(len(self._choices)):
-                place = (self._place + nth) % len(self._choices)
+                place = (first + nth) % len(self._choices)
                 left = until - loop.time()
                 if place in hopeless or left <= 0:
                     continue
@@ -225,6 +247,7 @@ class SupervisedHearing:
 
     def _give_up(self, code: str) -> None:
         self._lost = True
+        self._deafness.stop()
         self._ring.clear()
         self._hear(HearingFailed(code))
 
@@ -261,6 +284,7 @@ class SupervisedHearing:
         self._opened = session
         self._opened_at = asyncio.get_running_loop().time()
         self._settles = session if isinstance(session, Settles) else None
+        self._deafness.begin(session)
         self._base = self._fed = self._ring_start
         session.hint(self._hints)
 

@@ -178,6 +178,75 @@ def test_a_recogniser_that_always_breaks_before_its_words_is_given_up() -> None:
     run(call())
 
 
+DEAF = Deadlines(
+    stt_open_ms=500,
+    recovery_ms=1000,
+    replay_speed=20.0,
+    stt_answer_ms=400,
+    stt_answer_again_ms=300,
+)
+
+
+@pytest.mark.parametrize("fault", [Fault("hang"), Fault("stall", after=1)])
+def test_a_deaf_recogniser_is_told_and_not_taken_for_a_silent_caller(fault: Fault) -> None:
+    async def call() -> None:
+        async with FakeDeepgram(["Never heard."]) as vendor:
+            vendor.faults.extend([fault] * 5)
+            stt = SupervisedStt([SttChoice(DeepgramStt(KEY, vendor.url))], DEAF)
+            ears = Ears()
+            hearing = await stt.open(STT, ears.hear)
+            hearing.feed(speech(700) + silence(300))
+            await ears.until(lambda events: HearingFailed("stalled") in events)
+            assert vendor.connections == 2
+            assert stt.counts["deepgram.stalled"] == 2
+            await hearing.close()
+
+    run(call())
+
+
+def test_another_hears_what_was_said_to_a_deaf_recogniser() -> None:
+    async def call() -> None:
+        async with FakeDeepgram() as first, FakeDeepgram(["Hi there.", "Bye."]) as second:
+            first.faults.append(Fault("hang"))
+            choices = [
+                SttChoice(DeepgramStt(KEY, first.url)),
+                SttChoice(DeepgramStt(KEY, second.url)),
+            ]
+            ears = Ears()
+            hearing = await SupervisedStt(choices, DEAF).open(STT, ears.hear)
+            hearing.feed(speech(700, 1) + silence(500))
+            await ears.until(lambda events: heard("Hi there.") in events)
+            hearing.feed(speech(700, 2) + silence(500))
+            await ears.until(lambda events: heard("Bye.") in events)
+            assert (first.connections, second.connections) == (1, 1)
+            assert not any(isinstance(event, HearingFailed) for event in ears.events)
+            await hearing.close()
+
+    run(call())
+
+
+def test_short_noise_and_a_vendor_that_answers_without_words_are_no_deafness() -> None:
+    """The watch looks after its time; a second, deaf call beside it shows that this has passed."""
+
+    async def call() -> None:
+        async with FakeDeepgram() as vendor, FakeDeepgram() as deaf:
+            deaf.faults.extend([Fault("hang")] * 2)
+            ears, told = Ears(), Ears()
+            stt = SupervisedStt([SttChoice(DeepgramStt(KEY, vendor.url))], DEAF)
+            hearing = await stt.open(STT, ears.hear)
+            beside = await SupervisedStt([SttChoice(DeepgramStt(KEY, deaf.url))], DEAF).open(
+                STT, told.hear
+            )
+            hearing.feed(speech(300) + silence(300) + speech(900) + silence(500))
+            beside.feed(speech(900) + silence(300))
+            await told.until(lambda events: HearingFailed("stalled") in events)
+            assert (vendor.connections, stt.counts) == (1, {})
+            await hearing.close()
+            await beside.close()
+
+    run(call())
+
+
 def test_replay_waits_for_its_pace() -> None:
     async def call() -> None:
         async with FakeDeepgram() as vendor:
