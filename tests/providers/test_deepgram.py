@@ -18,8 +18,9 @@ from flowengine.events import (
     SpeechStopped,
 )
 from flowengine.ports import SttEvent, SttHints, SttRequest
-from flowengine.providers import deepgram
-from flowengine.providers.deepgram import DeepgramEars, DeepgramStt, listen_query
+from flowengine.providers import deepgram_stream
+from flowengine.providers.deepgram import DeepgramStt
+from flowengine.providers.deepgram_nova import DeepgramEars, listen_query
 from flowengine.testing.providers.deepgram import FakeDeepgram
 from flowengine.testing.providers.serving import KEY, Fault
 from flowengine.testing.providers.speech import silence, speech
@@ -248,8 +249,8 @@ def test_nobody_listens() -> None:
 
 
 def test_a_quiet_line_is_kept_alive(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deepgram, "_LOOK_S", 0.01)
-    monkeypatch.setattr(deepgram, "_KEEPALIVE_S", 0.02)
+    monkeypatch.setattr(deepgram_stream, "_LOOK_S", 0.01)
+    monkeypatch.setattr(deepgram_stream, "_KEEPALIVE_S", 0.02)
 
     async def call() -> None:
         async with FakeDeepgram() as vendor:
@@ -262,8 +263,8 @@ def test_a_quiet_line_is_kept_alive(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_vendor_that_takes_no_more_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deepgram, "_LOOK_S", 0.05)
-    monkeypatch.setattr(deepgram, "SEND_S", 0.1)
+    monkeypatch.setattr(deepgram_stream, "_LOOK_S", 0.05)
+    monkeypatch.setattr(deepgram_stream, "SEND_S", 0.1)
 
     async def call() -> None:
         async with FakeDeepgram() as vendor:

@@ -7,21 +7,19 @@ by `endpointing` ms of quiet, the next planned utterance is final.
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
-import orjson
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from flowengine.events import Json
 from flowengine.ports import BYTES_PER_MS
-from flowengine.testing.providers.serving import KEY, FakeVendor, Fault, forever
+from flowengine.testing.providers.deepgram_flux import FluxHabits, FluxStream, flux_violations
+from flowengine.testing.providers.deepgram_stream import ListeningVendor, ListenStream
+from flowengine.testing.providers.serving import KEY, Fault, forever
 from flowengine.testing.providers.speech import is_loud
 
-_FRAME = 20 * BYTES_PER_MS
 _INTERIM_EVERY_MS = 300
 _QUERY: Final = frozenset(
     [
@@ -59,39 +57,48 @@ _QUERY: Final = frozenset(
 _BOOLEANS: Final = ("interim_results", "vad_events", "smart_format", "numerals", "punctuate")
 
 
-class FakeDeepgram(FakeVendor):
-    """`plan` holds the caller's utterances in order, shared by all connections.
+class FakeDeepgram(ListeningVendor):
+    """Both listening protocols at one address.
 
     Habits of the real one that a client must bear can be switched on: `forgets_speech_final`
     (noise: only `UtteranceEnd` ends a turn), `loses_final` (an empty final after interims),
-    `ignores_finalize`, `repeats_speech_started`.
+    `ignores_finalize`, `repeats_speech_started`; those of Flux stand in `flux`.
     """
 
     def __init__(self, plan: Iterable[str] = (), *, delay_ms: int = 0) -> None:
-        super().__init__([WebSocketRoute("/v1/listen", self._listen)])
-        self.plan = deque(plan)
-        self.delay_ms = delay_ms
+        routes = [
+            WebSocketRoute("/v1/listen", self._listen_nova),
+            WebSocketRoute("/v2/listen", self._listen_flux),
+        ]
+        super().__init__(routes, plan, delay_ms)
         self.forgets_speech_final = False
         self.loses_final = False
         self.ignores_finalize = False
         self.repeats_speech_started = False
-        self.audio: list[bytearray] = []
-        """What each connection received."""
-        self.queries: list[list[tuple[str, str]]] = []
-        self.commands: list[str] = []
+        self.flux = FluxHabits()
 
-    def words(self, audio: bytes, *, final: bool) -> str:
-        """What the caller says in this audio: the plan's next; a subclass may really listen."""
-        if not self.plan:
-            return ""
-        return self.plan.popleft() if final else self.plan[0]
+    async def _listen_nova(self, websocket: WebSocket) -> None:
+        self._check_nova(websocket)
+        await self._listen(websocket, _Stream)
 
-    def sending(self, body: dict[str, Json]) -> None:
-        """A message goes out now; for subclasses that keep the time."""
+    async def _listen_flux(self, websocket: WebSocket) -> None:
+        for what in flux_violations(websocket.query_params.multi_items()):
+            self.violate(what)
+        await self._listen(websocket, self._flux_stream)
 
-    async def _listen(self, websocket: WebSocket) -> None:
+    def _flux_stream(
+        self, vendor: ListeningVendor, websocket: WebSocket, fault: Fault | None
+    ) -> FluxStream:
+        return FluxStream(vendor, websocket, fault, self.flux)
+
+    async def _listen(
+        self,
+        websocket: WebSocket,
+        stream: Callable[[FakeDeepgram, WebSocket, Fault | None], ListenStream],
+    ) -> None:
         fault = self.next_fault()
-        if not self._is_allowed(websocket):
+        self.queries.append(websocket.query_params.multi_items())
+        if websocket.headers.get("authorization") not in (f"Token {KEY}", f"token {KEY}"):
             await self.refuse(websocket, 401)
             return
         if fault is not None and fault.kind == "refuse":
@@ -100,15 +107,13 @@ class FakeDeepgram(FakeVendor):
         await websocket.accept()
         if fault is not None and fault.kind == "hang":
             await forever()
-        stream = _Stream(self, websocket, fault)
         try:
-            await stream.run()
+            await stream(self, websocket, fault).run()
         except WebSocketDisconnect:
             return
 
-    def _is_allowed(self, websocket: WebSocket) -> bool:
+    def _check_nova(self, websocket: WebSocket) -> None:
         query = websocket.query_params.multi_items()
-        self.queries.append(query)
         for name, value in query:
             if name not in _QUERY:
                 self.violate(f"unknown query parameter {name}")
@@ -122,19 +127,15 @@ class FakeDeepgram(FakeVendor):
                 self.violate("utterance_end_ms is under 1000")
             if asked.get("interim_results") != "true":
                 self.violate("utterance_end_ms needs interim_results")
-        return websocket.headers.get("authorization") in (f"Token {KEY}", f"token {KEY}")
 
 
-class _Stream:
-    """One connection."""
+class _Stream(ListenStream):
+    """One connection of `/v1/listen`."""
+
+    _vendor: FakeDeepgram
 
     def __init__(self, vendor: FakeDeepgram, websocket: WebSocket, fault: Fault | None) -> None:
-        self._vendor = vendor
-        self._socket = websocket
-        self._fault = fault
-        self._received = bytearray()
-        vendor.audio.append(self._received)
-        self._done = 0
+        super().__init__(vendor, websocket, fault)
         asked = dict(websocket.query_params.multi_items())
         self._endpointing_ms = int(asked.get("endpointing", "10"))
         self._utterance_end_ms = int(asked.get("utterance_end_ms", "0"))
@@ -142,36 +143,11 @@ class _Stream:
         self._vad = asked.get("vad_events") == "true"
         self._loud_ms = 0
         self._quiet_ms = 0
-        self._start_ms = 0
         self._ending_ms = 0
         """Quiet since the last words, for `UtteranceEnd`."""
         self._waits_for_end = False
-        self._sent = 0
 
-    async def run(self) -> None:
-        while True:
-            message = await self._socket.receive()
-            if message["type"] == "websocket.disconnect":
-                return
-            audio, text = message.get("bytes"), message.get("text")
-            if audio is not None:
-                self._received += audio
-                self._vendor.changed.set()
-                while len(self._received) - self._done >= _FRAME:
-                    frame = bytes(self._received[self._done : self._done + _FRAME])
-                    self._done += _FRAME
-                    await self._hear(frame)
-            elif text is not None and await self._command(text):
-                return
-
-    async def _command(self, text: str) -> bool:
-        try:
-            kind = orjson.loads(text)["type"]
-        except (ValueError, KeyError, TypeError):
-            self._vendor.violate("a text frame that is no command")
-            return False
-        self._vendor.commands.append(kind)
-        self._vendor.changed.set()
+    async def _obey(self, kind: str) -> bool:
         if kind == "Finalize":
             if not self._vendor.ignores_finalize:
                 said = self._vendor.words(self._speech(), final=True) if self._loud_ms else ""
@@ -230,10 +206,6 @@ class _Stream:
         ends = not self._vendor.forgets_speech_final and not finalize
         await self._results(said, final=True, speech_final=ends, finalize=finalize)
 
-    def _speech(self) -> bytes:
-        """The audio since the caller began to speak."""
-        return bytes(self._received[self._start_ms * BYTES_PER_MS : self._done])
-
     async def _results(
         self, text: str, *, final: bool, speech_final: bool = False, finalize: bool = False
     ) -> None:
@@ -276,25 +248,5 @@ class _Stream:
             }
         )
 
-    def _now_s(self) -> float:
-        return self._done / BYTES_PER_MS / 1000
-
-    async def _send(self, body: dict[str, Json]) -> None:
-        fault = self._fault
-        if fault is not None and self._sent >= fault.after:
-            if fault.kind == "stall":
-                await forever()
-            if fault.kind == "cut":
-                self._vendor.cut(self._socket.scope)
-                return
-            if fault.kind == "nonsense":
-                await self._socket.send_text('{"type":"Results","channel":')
-                return
-            if fault.kind == "error":
-                body = {"type": "Error", "variant": "SchemaError", "description": "scripted"}
-        delay_ms = self._vendor.delay_ms + (fault.delay_ms if fault is not None else 0)
-        if delay_ms:
-            await asyncio.sleep(delay_ms / 1000)
-        self._sent += 1
-        self._vendor.sending(body)
-        await self._socket.send_text(orjson.dumps(body).decode())
+    def _error(self) -> dict[str, Json]:
+        return {"type": "Error", "variant": "SchemaError", "description": "scripted"}

@@ -1,0 +1,174 @@
+"""Deepgram's nova models (`/v1/listen`): what is asked for, and a pure reader of what comes back.
+
+Numbers from Deepgram's streaming reference: `utterance_end_ms` is at least 1000.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import orjson
+
+from flowengine.errors import ProviderError
+from flowengine.events import (
+    EndpointReached,
+    InterimHeard,
+    Json,
+    SegmentHeard,
+    SpeechStarted,
+    SpeechStopped,
+)
+from flowengine.ports import SttEvent, SttRequest
+from flowengine.providers.deepgram_stream import Wire, fitting, query
+from flowengine.providers.faults import fault, of_word
+
+WIRE: Final = Wire('{"type":"KeepAlive"}', '{"type":"Finalize"}')
+_OPTIONS: Final = frozenset(
+    [
+        "dictation",
+        "diarize",
+        "extra",
+        "filler_words",
+        "mip_opt_out",
+        "numerals",
+        "profanity_filter",
+        "punctuate",
+        "redact",
+        "replace",
+        "search",
+        "smart_format",
+        "tag",
+        "utterance_end_ms",
+        "vad_events",
+        "version",
+        "endpointing",
+    ]
+)
+
+
+class DeepgramEars:
+    """Reads Deepgram's messages of one stream, and what they leave out.
+
+    It promotes an interim that the vendor forgot to finalise, reports one speech start a turn
+    though the vendor fires several, and one end of turn though `speech_final` and `UtteranceEnd`
+    may both come.
+    """
+
+    def __init__(self, hear: Callable[[SttEvent], None]) -> None:
+        self._hear = hear
+        self._interim = ""
+        self._confidence = 0.0
+        self._speaking = False
+        self._words_since_end = False
+        self.patient = False
+        """A pause ends no turn (digits are expected); only `UtteranceEnd` does."""
+        self.settled_ms = 0
+        """How far into the stream the words are final."""
+        self.results = 0
+        """How many results came, empty ones too."""
+        self.duration_ms: int | None = None
+        """What the vendor bills, once it said so."""
+        self.finalized = asyncio.Event()
+
+    @property
+    def is_hearing(self) -> bool:
+        """Whether somebody speaks, or a turn is not over."""
+        return self._speaking or self._words_since_end or bool(self._interim)
+
+    def read(self, message: str | bytes) -> ProviderError | None:
+        """Take one message; returns the vendor's error if it is one."""
+        try:
+            body = orjson.loads(message)
+            kind = body["type"]
+            if kind == "Results":
+                self._results(body)
+            elif kind == "SpeechStarted":
+                self._started()
+            elif kind == "UtteranceEnd":
+                self.end_turn()
+            elif kind == "Metadata":
+                self.duration_ms = round(float(body["duration"]) * 1000)
+            elif kind == "Error":
+                word = str(body.get("variant") or body.get("code") or "")
+                return of_word(word, "deepgram")
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+            return fault("protocol", "sent a message that cannot be read", "deepgram")
+        return None
+
+    def end_turn(self) -> None:
+        """The turn is over, whether or not its last words were made final."""
+        if self._interim:
+            self._segment(self._interim, self._confidence, endpoint=True)
+        elif self._words_since_end:
+            self._stopped()
+            self._words_since_end = False
+            self._hear(EndpointReached())
+        else:
+            self._stopped()
+
+    def _results(self, body: dict[str, Json]) -> None:
+        self.results += 1
+        best = body["channel"]["alternatives"][0]
+        text: str = best["transcript"]
+        if not body["is_final"]:
+            if text:
+                self._interim, self._confidence = text, best["confidence"]
+                self._hear(InterimHeard(text, self._confidence))
+            return
+        self.settled_ms = max(self.settled_ms, round((body["start"] + body["duration"]) * 1000))
+        asked = bool(body.get("from_finalize"))
+        endpoint = asked or (bool(body.get("speech_final")) and not self.patient)
+        if text:
+            self._segment(text, best["confidence"], endpoint=endpoint)
+        elif self._interim:
+            self._segment(self._interim, self._confidence, endpoint=endpoint)
+        elif endpoint:
+            self.end_turn()
+        elif not self._words_since_end:
+            self._stopped()
+        if asked:
+            self.finalized.set()
+
+    def _segment(self, text: str, confidence: float, *, endpoint: bool) -> None:
+        self._interim = ""
+        if endpoint:
+            self._stopped()
+        self._words_since_end = not endpoint
+        self._hear(SegmentHeard(text, confidence, endpoint))
+
+    def _started(self) -> None:
+        if not self._speaking:
+            self._speaking = True
+            self._hear(SpeechStarted("stt"))
+
+    def _stopped(self) -> None:
+        if self._speaking:
+            self._speaking = False
+            self._hear(SpeechStopped("stt"))
+
+
+def listen_query(request: SttRequest) -> str:
+    """The query of `/v1/listen`; raises ProviderError(`bad_request`) for an unknown option."""
+    unknown = sorted(set(request.options) - _OPTIONS)
+    if unknown:
+        raise fault("bad_request", f"knows no option {', '.join(unknown)}", "deepgram")
+    asked: dict[str, Json] = {
+        "model": request.model,
+        "language": request.language,
+        "encoding": "mulaw",
+        "sample_rate": 8000,
+        "channels": 1,
+        "interim_results": True,
+        "endpointing": request.endpointing_ms,
+        "utterance_end_ms": max(1000, request.endpointing_ms),
+        "vad_events": True,
+        "smart_format": True,
+        "numerals": True,
+        **request.options,
+    }
+    if not request.language:
+        del asked["language"]
+    asked["keyterm" if "nova-3" in request.model else "keywords"] = fitting(request.keyterms)
+    return query(asked)
