@@ -26,6 +26,8 @@ from flowengine.testing.providers.speech import MS_A_CHARACTER, TAGS, speech
 
 STT_MS = 100
 """From the endpoint to the final transcript."""
+HEARS_OUT_MS = 100
+"""From the last sound to the interim that has all the words."""
 FIRST_TOKEN_MS = 350
 TOKEN_MS = 12.5
 FIRST_AUDIO_MS = 150
@@ -51,13 +53,14 @@ class BenchDeepgram(FakeDeepgram):
 
     def __init__(self, stamps: Stamps) -> None:
         super().__init__(delay_ms=STT_MS)
+        self.hears_out_ms = HEARS_OUT_MS
         self._stamps = stamps
 
     def words(self, audio: bytes, *, final: bool) -> str:
-        if not final:
-            return "My ticket is"
         ticket = tickets.heard(audio)
-        return "" if ticket is None else tickets.caller_says(ticket)
+        if ticket is None:
+            return "" if final else "My ticket is"
+        return tickets.caller_says(ticket)
 
     def sending(self, body: dict[str, Json]) -> None:
         if body.get("is_final"):

@@ -1,10 +1,11 @@
 """Breaks what decides in a call, one small change at a time, and counts what the tests notice.
 
-For `runtime/turns.py`, `playout.py` and `walk.py`, each run against its own tests alone
-(`tests/runtime/test_turns*.py` and so on). A mutant is one changed operator, constant, condition or
-dropped statement; it is killed when a test fails. Exits 1 when less than 85 % are killed.
+For `runtime/turns.py`, `playout.py`, `walk.py` and `foreseen.py`, each run against its own tests
+alone (`tests/runtime/test_turns*.py` and so on). A mutant is one changed operator, constant,
+condition or dropped statement; it is killed when a test fails. Exits 1 when less than 85 % of one
+module's are killed.
 
-    scripts/mutants.py                  all three
+    scripts/mutants.py                  all of them
     scripts/mutants.py turns --show     one of them, with each survivor's change
 
 Every mutant is tried in a forked child that has the libraries imported already, so that a trial
@@ -32,7 +33,7 @@ from types import CodeType, ModuleType
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-MODULES = ("turns", "playout", "walk")
+MODULES = ("turns", "playout", "walk", "foreseen")
 WANTED = 0.85
 LONGEST_S = 60
 SPEAK_EVERY_S = 10.0

@@ -18,6 +18,7 @@ import orjson
 from flowengine.errors import CallError
 from flowengine.events import (
     DigitPressed,
+    EndpointForeseen,
     Input,
     InterimHeard,
     Json,
@@ -213,7 +214,7 @@ class _Replay:
             case DigitPressed(digit) if digit == MASK:
                 self._has_masked = True
                 return DigitPressed(STAND_IN)
-            case InterimHeard() | SegmentHeard() if MASK in event.text:
+            case InterimHeard() | SegmentHeard() | EndpointForeseen() if MASK in event.text:
                 self._has_masked = True
                 return replace(event, text=event.text.replace(MASK, STAND_IN))
             case _:

@@ -75,21 +75,28 @@ class Dialog(Node):
             if ended is not None:
                 return ended
         while True:
-            silent = await self._hear(stage, opening)
+            silent = await self._hear(stage, opening, is_answered=turns < self.turns)
             if silent is not None:
                 return silent
             if turns == self.turns:
                 return Outcome("max_turns")
             turns += 1
             opening = ()
-            ended = self._end(await stage.think(self._request(stage)))
+            ended = self._end(await stage.think(self.answer(stage)))
             if ended is not None:
                 return ended
 
-    async def _hear(self, stage: Stage, opening: tuple[Part, ...]) -> Outcome | None:
+    def answer(self, stage: Stage) -> Think:
+        """The LLM turn that answers what the caller said last."""
+        return self._request(stage)
+
+    async def _hear(
+        self, stage: Stage, opening: tuple[Part, ...], *, is_answered: bool
+    ) -> Outcome | None:
         """Listen for a turn; an Outcome when the caller stays silent. Each turn begins anew."""
         ladder = Ladder(stage, self, no_question)
-        answer = await ladder.ask(opening, Expect(after_ms=ladder.after_ms))
+        expect = Expect(after_ms=ladder.after_ms, is_answered=is_answered)
+        answer = await ladder.ask(opening, expect)
         return answer if isinstance(answer, Outcome) else None
 
     def _end(self, reply: Reply) -> Outcome | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from flowengine.events import Json
 from flowengine.flow.document import Retry
@@ -62,6 +62,9 @@ class Expect:
     sensitive: bool = False
     after_ms: int = 7000
     """How long silence may last before it is `Silence`."""
+    is_answered: bool = False
+    """Whatever the caller says, the node (an `Answering` one) then asks for its `answer`. So that
+    may be asked for ahead, when his turn is about to end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,8 +372,6 @@ class Stage(Protocol):
     resumed: bool
     """The node is entered again after a crash or a hand-over; its opening was replaced."""
     entered_by: Literal["start", "turn", "outcome", "key", "value", "back", "resume", "return"]
-    direction: Literal["inbound", "outbound"]
-    call: CallFacts
     answered_by: str
     """Outbound: `human`, `machine`, `unknown`, or "" while nobody answered."""
 
@@ -378,6 +379,12 @@ class Stage(Protocol):
     def retry(self) -> Retry:
         """The node's own retry, merged with the flow's and the server's."""
         ...
+
+    @property
+    def direction(self) -> Literal["inbound", "outbound"]: ...
+
+    @property
+    def call(self) -> CallFacts: ...
 
     def value(self, name: str) -> Json:
         """A variable's value; None when it is not set."""
@@ -437,6 +444,15 @@ class Stage(Protocol):
 
     async def set(self, name: str, value: Json) -> Accepted | Rejected:
         """Set a variable; the walk then looks at `when` edges before the node goes on."""
+        ...
+
+
+@runtime_checkable
+class Answering(Protocol):
+    """What a kind adds whose `Expect` may say `is_answered`."""
+
+    def answer(self, stage: Stage) -> Think:
+        """The LLM turn that answers the caller's last words; nothing is asked of the stage."""
         ...
 
 

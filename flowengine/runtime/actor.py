@@ -20,7 +20,9 @@ from flowengine.events import (
     CallResumed,
     ClauseReady,
     DigitPressed,
+    EndpointForeseen,
     EndpointReached,
+    EndpointRevoked,
     EndRequested,
     FaultMet,
     HearingFailed,
@@ -49,6 +51,7 @@ from flowengine.ids import CallId, NodeId
 from flowengine.runtime.context import Context, ServerDefaults, outputs
 from flowengine.runtime.conversation import Entry
 from flowengine.runtime.effects import Effect, LeaveLine, Piece
+from flowengine.runtime.foreseen import STABLE_WORDS
 from flowengine.runtime.journey import Journey
 from flowengine.runtime.keys import Keys
 from flowengine.runtime.listening import Listening
@@ -63,6 +66,10 @@ GRACE_MS = 30_000
 """From `time_up` to the end; and the most that last words may take to be spoken."""
 TRANSFER_MS = 5000
 """After a restart in a transfer, how it went is told at once, or never."""
+
+_SHORT_WAITS = frozenset({"barge_in", "resume", "endpoint", "inter_digit", STABLE_WORDS})
+"""Waits that mostly come to their limit: that is no news."""
+_LISTENING_WAITS = _SHORT_WAITS | {"stt_final", "utterance"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +180,8 @@ class Actor:
             case MarkReached():
                 self._spoken(self._speaking.marked(event))
             case SpeakingFailed():
-                self._spoken(self._speaking.failed(event))
+                if not self._thinking.voice_failed(event):
+                    self._spoken(self._speaking.failed(event))
             case Ticked():
                 self._ticked()
             case EndRequested(reason):
@@ -191,6 +199,9 @@ class Actor:
         """Events that concern a node; a call that is only ending has none."""
         visit = self._visit
         if visit is None:
+            if isinstance(event, ReplyEnded):
+                # Nobody waits for it, but what it used counts.
+                self._thinking.ended(event)
             return
         match event:
             case ClauseReady():
@@ -222,6 +233,8 @@ class Actor:
                 | EndpointReached()
             ):
                 self._listening.hear(event)
+            case EndpointForeseen() | EndpointRevoked():
+                self._listening.foresee(event)
 
     @property
     def _visit(self) -> Visit | None:
@@ -299,7 +312,7 @@ class Actor:
             wait = context.waits.passed(context.now_ms)
             if wait is None:
                 return
-            if wait.name not in ("barge_in", "resume", "endpoint", "inter_digit"):
+            if wait.name not in _SHORT_WAITS:
                 context.report(WaitPassed(wait.name, wait.limit_ms))
             self._wait_passed(wait.name)
             self._settle()
@@ -321,7 +334,7 @@ class Actor:
                 self._finish(self._ending)
             case "transfer":
                 self._journey.restart_transfer()
-            case "endpoint" | "stt_final" | "barge_in" | "resume" | "utterance" | "inter_digit":
+            case _ if name in _LISTENING_WAITS:
                 if visit is not None:
                     self._listening.wait_passed(name)
             case _ if visit is not None:

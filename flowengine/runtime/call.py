@@ -24,6 +24,7 @@ from flowengine.events import (
     Input,
     Json,
     LineClosed,
+    ReplyEnded,
     Ticked,
     ToolEnded,
     Usage,
@@ -40,6 +41,7 @@ from flowengine.runtime.ear import Ear, Wanted
 from flowengine.runtime.effects import (
     AskLlm,
     CancelLlm,
+    ConfirmReply,
     CutSpeech,
     DropClauses,
     Effect,
@@ -200,23 +202,10 @@ class Call:
 
     def _do(self, effect: Effect, now_ms: int) -> None:
         match effect:
-            case Speak():
-                self._mind.language = effect.language
-                self._mouth.speak(effect)
-            case CutSpeech(floor):
-                self._playback.cut(floor)
-                self._mouth.cut(floor)
-            case PauseSpeech():
-                self._playback.pause(self._queue.withdraw_audio())
-            case ResumeSpeech(generation, clause, from_ms):
-                self._playback.resume(generation, clause, from_ms)
-            case DropClauses(generation):
-                self._playback.drop(generation)
-                self._mouth.drop(generation)
             case AskLlm():
                 self._mind.ask(effect)
-            case CancelLlm(generation):
-                self._mind.cancel(generation)
+            case CancelLlm(generation, wasted):
+                self._mind.cancel(generation, wasted=wasted)
             case RunTool():
                 self._tools.add(self._spawn(self._run_tool(effect), "tool"))
             case Listen():
@@ -230,6 +219,27 @@ class Call:
                     self._log.warning("fault", part=fact.part, code=fact.code)
                 if self._plan.watch is not None:
                     self._plan.watch(self._plan.call_id, fact, now_ms)
+            case _:
+                self._sound(effect)
+
+    def _sound(self, effect: Effect) -> None:
+        """What concerns the bot's voice, at once and in this order: the line first."""
+        match effect:
+            case Speak():
+                self._mind.language = effect.language
+                self._mouth.speak(effect)
+            case ConfirmReply(_, utterance) if utterance is not None:
+                self._playback.release(utterance)
+            case CutSpeech(floor):
+                self._playback.cut(floor)
+                self._mouth.cut(floor)
+            case PauseSpeech():
+                self._playback.pause(self._queue.withdraw_audio())
+            case ResumeSpeech(generation, clause, from_ms):
+                self._playback.resume(generation, clause, from_ms)
+            case DropClauses(generation, wasted):
+                self._playback.drop(generation)
+                self._mouth.drop(generation, wasted=wasted)
 
     # --- listening ---
 
@@ -339,14 +349,24 @@ class Call:
         running = {task for task in self._tools if not task.done()}
         if running:
             await asyncio.wait(running, timeout=TOOLS_S)
+        self._mind.close()
+        thought = self._unread_usages()
         heard, spoken = await asyncio.gather(self._ear.close(), self._mouth.close())
-        for usage in (*heard, *spoken):
+        for usage in (*thought, *heard, *spoken):
             self._over.usages.append(usage)
             self._journal.effect(Report(UsageCounted(usage)), self.now_ms())
         if self._recording is not None:
             self._over.recording = await self._recording.close()
         for task in self._tools:
             task.cancel()
+
+    def _unread_usages(self) -> list[Usage]:
+        """What answers used whose end the actor did not live to see."""
+        usages = []
+        while (event := self._queue.take()) is not None:
+            if isinstance(event, ReplyEnded) and event.usage is not None:
+                usages.append(event.usage)
+        return usages
 
     # --- tasks ---
 

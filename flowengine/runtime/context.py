@@ -7,6 +7,7 @@ hands over what the step decided.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -16,7 +17,7 @@ from flowengine.flow.program import Program
 from flowengine.flow.scope import CallFacts, Scope, TurnFacts
 from flowengine.flow.types import duration_ms
 from flowengine.ids import CallId, NodeId
-from flowengine.runtime.conversation import Conversation
+from flowengine.runtime.conversation import Conversation, Entry
 from flowengine.runtime.effects import Effect, Report
 from flowengine.runtime.waits import Waits
 
@@ -119,6 +120,19 @@ class Context:
     def generation(self) -> int:
         """The newest generation given out."""
         return self._generation
+
+    @contextmanager
+    def supposing(self, turn: TurnFacts) -> Iterator[None]:
+        """See everything as it will be when this is the caller's turn."""
+        frame, before = self.frame, (self.turn, self.conversation)
+        tries = frame.tries
+        said = Entry("caller", turn.text, self.node_entry, turn=turn.number)
+        self.turn, self.conversation = turn, Conversation((*before[1].entries, said))
+        try:
+            yield
+        finally:
+            self.turn, self.conversation = before
+            frame.tries = tries
 
     # --- flow ---
 

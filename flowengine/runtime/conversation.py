@@ -31,7 +31,8 @@ class Entry:
     turn: int = 0
 
 
-def _plain_words(text: str) -> list[str]:
+def plain_words(text: str) -> list[str]:
+    """The words of a text without case and punctuation."""
     return re.findall(r"\w+", text.casefold())
 
 
@@ -55,14 +56,14 @@ class Conversation:
         A quote is a run of two words or more, or a whole utterance; case and punctuation do not
         count.
         """
-        wanted = _plain_words(quote)
+        wanted = plain_words(quote)
         if not wanted:
             return False
         turns = [entry for entry in self._entries if entry.by == "caller"]
         recent = [entry for entry in turns if entry.node_entry >= since_entry]
         earlier = [entry for entry in turns if entry.node_entry < since_entry]
         for entry in [*earlier[-1:], *recent]:
-            said = _plain_words(entry.text)
+            said = plain_words(entry.text)
             if said == wanted:
                 return True
             if len(wanted) >= 2 and any(

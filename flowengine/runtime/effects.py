@@ -33,13 +33,17 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Speak:
-    """Speak pieces as utterance `generation`, behind what is being spoken; `last`: no more come."""
+    """Speak pieces as utterance `generation`, behind what is being spoken; `last`: no more come.
+
+    `held`: synthesise them, but send nothing to the line before `ConfirmReply`.
+    """
 
     generation: int
     pieces: tuple[Piece, ...]
     last: bool
     tts: TtsUse
     language: str
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,26 +69,43 @@ class ResumeSpeech:
 
 @dataclass(frozen=True, slots=True)
 class DropClauses:
-    """Of utterance `generation`, drop the clauses of which no audio was sent yet; it then ends."""
+    """Of utterance `generation`, drop the clauses of which no audio was sent yet; it then ends.
+
+    `wasted`: that is all of it, for it was synthesised ahead in vain.
+    """
 
     generation: int
+    wasted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class AskLlm:
-    """Ask an LLM; its clauses and proposals come back under `generation`."""
+    """Ask an LLM; its clauses and proposals come back under `generation`.
+
+    `tentative`: the caller's turn is not over yet, so the answer may be dropped.
+    """
 
     generation: int
     request: LlmRequest
     provider: str
     fallback: tuple[Mapping[str, Json], ...] = ()
+    tentative: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmReply:
+    """The tentative reply `generation` holds; what is held of its `utterance` goes to the line."""
+
+    generation: int
+    utterance: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class CancelLlm:
-    """Drop what this LLM request still brings, and close it."""
+    """Drop what this LLM request still brings, and close it; `wasted`: nothing of it was used."""
 
     generation: int
+    wasted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +161,7 @@ Effect = (
     | ResumeSpeech
     | DropClauses
     | AskLlm
+    | ConfirmReply
     | CancelLlm
     | RunTool
     | Listen

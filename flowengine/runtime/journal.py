@@ -15,7 +15,14 @@ import orjson
 import structlog
 
 from flowengine.errors import CallError
-from flowengine.events import DigitPressed, Input, InterimHeard, Json, SegmentHeard
+from flowengine.events import (
+    DigitPressed,
+    EndpointForeseen,
+    Input,
+    InterimHeard,
+    Json,
+    SegmentHeard,
+)
 from flowengine.events import to_json as event_to_json
 from flowengine.ids import CallId
 from flowengine.ports import CallStore, JournalRecord
@@ -141,6 +148,8 @@ def masked(event: Input) -> Input:
             return InterimHeard(_dotted(text), confidence)
         case SegmentHeard(text, confidence, endpoint):
             return SegmentHeard(_dotted(text), confidence, endpoint)
+        case EndpointForeseen(text, confidence):
+            return EndpointForeseen(_dotted(text), confidence)
         case _:
             return event
 

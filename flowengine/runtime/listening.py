@@ -7,7 +7,9 @@ the next node that does; so do keys.
 from __future__ import annotations
 
 from flowengine.events import (
+    EndpointForeseen,
     EndpointReached,
+    EndpointRevoked,
     FaultMet,
     InterimHeard,
     SegmentHeard,
@@ -20,6 +22,7 @@ from flowengine.flow.scope import TurnFacts
 from flowengine.nodes.stage import KeyPlan
 from flowengine.runtime.context import Context
 from flowengine.runtime.conversation import Entry
+from flowengine.runtime.foreseen import STABLE_WORDS, AskAhead, Foreseen, Foresight
 from flowengine.runtime.journey import Journey
 from flowengine.runtime.keys import Keyed, Keys
 from flowengine.runtime.speaking import Ended, Speaking
@@ -44,6 +47,7 @@ class Listening:
         self._context = context
         self._journey = journey
         self._speaking, self._turns, self._keys, self._walk = parts
+        self._foresight = Foresight(context.waits)
 
     @property
     def _visit(self) -> Visit | None:
@@ -64,10 +68,21 @@ class Listening:
         floor = self._speaking.floor(closed_question=visit.is_closed_question)
         self._follow(self._turns.receive(event, context.now_ms, floor))
         self._after_quiet()
+        if isinstance(event, (SpeechStarted, SpeechStopped)) and event.source == "energy":
+            is_quiet = isinstance(event, SpeechStopped)
+            self._foresight.gate(is_quiet=is_quiet, now_ms=context.now_ms)
+        self._look_ahead(event)
+
+    def foresee(self, event: EndpointForeseen | EndpointRevoked) -> None:
+        """The recogniser sees the end of the turn coming, or not any more."""
+        now_ms, wanted = self._context.now_ms, self._may_ask_ahead
+        self._answer_ahead(self._foresight.foresee(event, now_ms, wanted=wanted))
 
     def wait_passed(self, name: str) -> None:
         """A wait of turn taking, or of the keys, came to its limit."""
-        if name != "inter_digit":
+        if name == STABLE_WORDS:
+            self._look_ahead(None)
+        elif name != "inter_digit":
             self._follow(self._turns.wait_passed(name, self._context.now_ms))
         elif self._visit is not None:
             expect = self._visit.expect
@@ -81,6 +96,25 @@ class Listening:
         visit = self._visit
         if visit is not None and (visit.expect is None or visit.expect.voice):
             visit.fail(code)
+
+    @property
+    def _may_ask_ahead(self) -> bool:
+        return self._visit is not None and self._visit.replying.may_be_foreseen
+
+    def _look_ahead(self, event: Hearing | None) -> None:
+        words, now_ms = self._turns.partial_text, self._context.now_ms
+        wanted = self._may_ask_ahead
+        self._answer_ahead(self._foresight.heard(event, words, now_ms, wanted=wanted))
+
+    def _answer_ahead(self, foreseen: Foreseen | None) -> None:
+        visit = self._visit
+        if visit is None or foreseen is None:
+            return
+        if isinstance(foreseen, AskAhead):
+            number = self._journey.turn_count + 1
+            visit.replying.ask_ahead(TurnFacts(foreseen.text, foreseen.confidence, number))
+        else:
+            visit.thinking.drop_ahead()
 
     def _follow(self, effects: list[TurnEffect]) -> None:
         for effect in effects:
@@ -118,6 +152,7 @@ class Listening:
             return
         context, journey = self._context, self._journey
         self._walk.caller_acted()
+        self._foresight.turn_over()
         if visit.expect is not None and visit.is_sensitive and not visit.expect.voice:
             # Keypad only: what was said is not looked at and not kept.
             return

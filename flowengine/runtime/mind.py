@@ -9,16 +9,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import orjson
 import structlog
 
 from flowengine.errors import ConfigError, ProviderError
-from flowengine.events import ClauseReady, Input, Json, ReplyEnded, ReplyFailed, ToolProposed
+from flowengine.events import (
+    ClauseReady,
+    Input,
+    Json,
+    ReplyEnded,
+    ReplyFailed,
+    ToolProposed,
+    Usage,
+)
 from flowengine.media.clauses import ClauseCutter
 from flowengine.ports import LlmEnd, LlmEvent, LlmText, LlmToolUse, LlmUsage
 from flowengine.runtime.effects import AskLlm
+from flowengine.runtime.estimates import request_tokens, tokens_of
 from flowengine.runtime.services import Vendors
 
 Spawn = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
@@ -50,13 +60,21 @@ class Mind:
         self._answers[effect.generation] = answer
         answer.task = self._spawn(self._listen(answer), "llm")
 
-    def cancel(self, generation: int) -> None:
-        """Report nothing more of an answer, and close it at the vendor."""
+    def cancel(self, generation: int, *, wasted: bool = False) -> None:
+        """Report nothing more of an answer but what it used, and close it at the vendor."""
         answer = self._answers.pop(generation, None)
-        if answer is not None:
-            answer.stop()
-            if answer.task is not None:
-                answer.task.cancel()
+        if answer is None:
+            return
+        answer.stop()
+        if answer.task is not None:
+            answer.task.cancel()
+        if answer.effect.provider and not answer.is_ended:
+            answer.report_cancelled(wasted=wasted)
+
+    def close(self) -> None:
+        """Cancel every answer that is still under way."""
+        for generation in list(self._answers):
+            self.cancel(generation)
 
     async def _listen(self, answer: _Answer) -> None:
         effect = answer.effect
@@ -99,20 +117,26 @@ class _Answer:
         self._asked_ms = now_ms()
         self._first_token_ms: int | None = None
         self._has_text = False
+        self._characters = 0
+        self._usage: Usage | None = None
+        """What the vendor said so far."""
         self._timer: asyncio.TimerHandle | None = None
 
     def take(self, event: LlmEvent) -> None:
         if isinstance(event, LlmUsage):
-            return  # no part of the answer; its end tells all that was used
+            self._usage = event.usage
+            return
         now_ms = self._now_ms()
         if self._first_token_ms is None:
             self._first_token_ms = now_ms - self._asked_ms
         match event:
             case LlmText(text):
                 self._has_text = self._has_text or bool(text.strip())
+                self._characters += len(text)
                 self._clauses(self._cutter.push(text, now_ms))
                 self._watch(now_ms)
             case LlmToolUse():
+                self._characters += len(event.name) + len(event.arguments)
                 self._clauses(self._cutter.finish())
                 self._report(
                     ToolProposed(
@@ -130,6 +154,17 @@ class _Answer:
                 self._report(
                     ReplyEnded(self.effect.generation, reason, self._first_token_ms, usage)
                 )
+
+    def report_cancelled(self, *, wasted: bool) -> None:
+        """The vendor's end does not come any more: count what was asked and what came."""
+        effect = self.effect
+        known = self._usage
+        if known is None:
+            asked = request_tokens(effect.request)
+            known = Usage(effect.provider, effect.request.model, "tokens", asked)
+        out = max(known.amount_out, tokens_of(self._characters))
+        usage = replace(known, amount_out=out, estimated=True, wasted=wasted)
+        self._report(ReplyEnded(effect.generation, "cancelled", self._first_token_ms, usage))
 
     def stop(self) -> None:
         if self._timer is not None:

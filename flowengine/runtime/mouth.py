@@ -8,10 +8,10 @@ spoken while the LLM still writes it. One utterance after another.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
@@ -116,6 +116,8 @@ class Mouth:
         self._given_up: asyncio.Task[None] | None = None
         self._gone: set[int] = set()
         """Utterances that failed or were dropped: what still comes for them is late."""
+        self._wasted: Counter[str] = Counter()
+        """By voice, how many characters were given to it ahead in vain."""
 
     # --- the actor's effects ---
 
@@ -125,7 +127,7 @@ class Mouth:
             return
         job = self._jobs.get(effect.generation)
         if job is None:
-            self._playback.open(effect.generation)
+            self._playback.open(effect.generation, held=effect.held)
             speaker = speaker_of(effect.tts, effect.language)
             job = _Job(effect.generation, speaker, effect.tts, effect.language)
             self._jobs[effect.generation] = job
@@ -141,7 +143,7 @@ class Mouth:
             self._give_up(stream)
         self._advance()
 
-    def drop(self, generation: int) -> None:
+    def drop(self, generation: int, *, wasted: bool = False) -> None:
         """Nothing more is synthesised; a clause of which something was sent is finished."""
         self._gone.add(generation)
         job = self._jobs.get(generation)
@@ -151,6 +153,8 @@ class Mouth:
         job.is_complete = True
         stream = self._stream
         if stream is not None and stream.job is job:
+            if wasted:
+                self._wasted[job.speaker.key("")] += sum(len(piece.text) for piece in stream.pieces)
             wanted = [p for p in stream.pieces if self._playback.wants(generation, p.clause)]
             if wanted:
                 stream.end()
@@ -167,9 +171,10 @@ class Mouth:
 
     async def close(self) -> list[Usage]:
         """Close the voices; returns what was used."""
-        voices, self._voices = list(self._voices.values()), {}
-        usages = await asyncio.gather(*(_closed(voice) for voice in voices))
-        return [usage for usage in usages if usage is not None]
+        voices, self._voices = self._voices, {}
+        closed = await asyncio.gather(*(_closed(voice) for voice in voices.values()))
+        usages = zip(voices, closed, strict=True)
+        return [part for key, usage in usages if usage for part in _split(usage, self._wasted[key])]
 
     # --- inside ---
 
@@ -310,6 +315,15 @@ class Mouth:
                 tts = self._services.vendors.tts(use)
                 voice = self._voices[speaker] = await tts.open(voice_request(use, language))
             return voice
+
+
+def _split(usage: Usage, wasted: int) -> list[Usage]:
+    """What a voice used, and how much of it was in vain; told by characters only."""
+    wasted = min(wasted, usage.amount_in) if usage.unit == "characters" else 0
+    if not wasted:
+        return [usage]
+    used = replace(usage, amount_in=usage.amount_in - wasted)
+    return [used, replace(usage, amount_in=wasted, estimated=True, wasted=True)]
 
 
 async def _closed(voice: Voice) -> Usage | None:

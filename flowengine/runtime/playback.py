@@ -70,6 +70,8 @@ class _Utterance:
     """From the request for speech to the first audio, until it is reported."""
     is_dropped: bool = False
     """New clauses are not taken any more."""
+    is_held: bool = False
+    """Nothing of it, and of what stands behind it, is sent before it is released."""
 
 
 class Playback:
@@ -104,10 +106,20 @@ class Playback:
 
     # --- utterances ---
 
-    def open(self, generation: int) -> None:
-        """Begin an utterance behind those already there; a stale one is not begun."""
+    def open(self, generation: int, *, held: bool = False) -> None:
+        """Begin an utterance behind those already there; a stale one is not begun.
+
+        A `held` one gathers its audio until it is released.
+        """
         if generation >= self._floor and generation not in self._utterances:
-            self._utterances[generation] = _Utterance(generation)
+            self._utterances[generation] = _Utterance(generation, is_held=held)
+
+    def release(self, generation: int) -> None:
+        """Let the line have what was held back, and what is still to come of it."""
+        utterance = self._utterances.get(generation)
+        if utterance is not None:
+            utterance.is_held = False
+            self._news.set()
 
     def feed(
         self,
@@ -145,7 +157,9 @@ class Playback:
     def drop(self, generation: int) -> None:
         """Forget the clauses of which nothing was sent, and take no new ones."""
         utterance = self._utterances.get(generation)
-        if utterance is not None:
+        if utterance is not None and utterance.is_held:
+            del self._utterances[generation]
+        elif utterance is not None:
             utterance.is_dropped = True
             utterance.clauses = {
                 number: clause for number, clause in utterance.clauses.items() if clause.has_begun
@@ -305,6 +319,8 @@ class Playback:
     def _next(self) -> tuple[_Utterance, _Clause] | None:
         """The clause to send from: strictly in order, so one that is not whole holds the rest."""
         for utterance in self._utterances.values():
+            if utterance.is_held:
+                return None
             for number in sorted(utterance.clauses):
                 clause = utterance.clauses[number]
                 if clause.is_closed:

@@ -261,7 +261,7 @@ class Playout:
             utterance.clauses = {
                 number: clause
                 for number, clause in utterance.clauses.items()
-                if clause.stretches or clause.is_played or clause.heard_ms
+                if clause.stretches or clause.is_complete or clause.heard_ms
             }
             utterance.is_last_known = True
 

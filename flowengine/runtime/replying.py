@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from flowengine.errors import FlowError
 from flowengine.events import ClauseReady, FaultMet, ReplyEnded, ReplyFailed, ToolProposed
 from flowengine.flow.parts import Words
+from flowengine.flow.scope import TurnFacts
 from flowengine.nodes import stage as asked
 from flowengine.nodes.stage import Expect
 from flowengine.runtime.conversation import Entry, tool_result_text
@@ -45,7 +47,35 @@ class Replying:
         self._visit.thinking.begin()
         self._visit.thinking.interruptible = self._visit.node.interruptible
         self._visit.thinking.ask(request, self._visit.walk.intents())
+        self._visit.utterance = self._visit.thinking.utterance
         return None
+
+    @property
+    def may_be_foreseen(self) -> bool:
+        """Whether the caller's next words are answered by the LLM, and nothing else is going on."""
+        visit = self._visit
+        expect = visit.expect
+        if expect is None or not expect.is_answered or visit.context.llm is None:
+            return False
+        return visit.speaking.is_quiet and visit.thinking.is_foreseeable
+
+    def ask_ahead(self, turn: TurnFacts) -> None:
+        """Ask for the reply to a turn that is about to end so."""
+        visit = self._visit
+        node = visit.node
+        if not isinstance(node, asked.Answering):
+            return
+        with visit.context.supposing(turn):
+            try:
+                visit.thinking.ask_ahead(node.answer(visit.stage()), visit.walk.intents())
+            except FlowError:
+                return  # nothing was asked; the turn's end meets the same fault, and tells it
+
+    def catch_up(self) -> None:
+        """A reply that was confirmed may have been complete before."""
+        end = self._visit.thinking.take_end()
+        if end is not None:
+            self.reply_ended(end)
 
     def clause(self, event: ClauseReady) -> None:
         self._visit.thinking.clause(event)

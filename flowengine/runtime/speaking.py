@@ -1,12 +1,14 @@
 """What the bot says: utterances, their pieces, and how much of them was heard.
 
 Pure part of the actor. An utterance is one `generation`; several may stand in the queue, the line
-plays them in order. It ends once: played to the end (by the line's marks), cut, or failed.
+plays them in order. It ends once: played to the end (by the line's marks), cut, or failed. One
+more may be held back: it is synthesised ahead and stands in no queue before it is released.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from flowengine.events import (
@@ -53,6 +55,14 @@ class _Spoken:
     response_ms: int | None = None
 
 
+@dataclass(slots=True)
+class _Held:
+    """An utterance that is synthesised, but kept from the line."""
+
+    generation: int
+    pieces: list[Piece] = field(default_factory=list)
+
+
 @dataclass(frozen=True, slots=True)
 class Ended:
     """An utterance is over."""
@@ -70,6 +80,7 @@ class Speaking:
         self._context = context
         self._playout = Playout()
         self._queue: dict[int, _Spoken] = {}
+        self._held: _Held | None = None
         self._paused_at: Position | None = None
         self.unanswered: Literal["", "turn", "key"] = ""
         """What the caller did last, until an utterance answers it."""
@@ -80,8 +91,12 @@ class Speaking:
 
     def open(self, *, interruptible: bool) -> int:
         """Begin an utterance behind those in the queue."""
+        generation = self._context.next_generation()
+        self._enqueue(generation, interruptible=interruptible)
+        return generation
+
+    def _enqueue(self, generation: int, *, interruptible: bool) -> None:
         context = self._context
-        generation = context.next_generation()
         self._playout.open(generation)
         self._queue[generation] = _Spoken(
             generation,
@@ -93,7 +108,25 @@ class Speaking:
             stages=self._stages,
         )
         self.unanswered, self._stages = "", {}
-        return generation
+
+    def open_ahead(self) -> int:
+        """Begin an utterance that is held back until it is released."""
+        self._held = _Held(self._context.next_generation())
+        return self._held.generation
+
+    def release(self, generation: int, *, interruptible: bool) -> None:
+        """What was held back is said, from now on."""
+        held, self._held = self._held, None
+        if held is None or held.generation != generation:
+            raise ValueError(f"utterance {generation} is not held back")
+        self._enqueue(generation, interruptible=interruptible)
+        self._number(self._queue[generation], held.pieces)
+        self._watch()
+
+    def drop_ahead(self, generation: int) -> None:
+        """What was held back is not said."""
+        self._held = None
+        self._context.do(DropClauses(generation, wasted=True))
 
     def answer_next(self, act: Literal["", "turn", "key"], stages: dict[str, int]) -> None:
         """The caller did something, now: the next utterance answers it."""
@@ -107,19 +140,29 @@ class Speaking:
 
     def add(self, generation: int, *pieces: Piece, last: bool = False) -> None:
         """Say more of an utterance; pieces get their clause numbers here."""
-        spoken = self._queue.get(generation)
-        if spoken is None:
-            return
-        numbered = []
-        for piece in pieces:
-            self._playout.add_clause(generation, spoken.pieces, _shown(piece))
-            numbered.append(Piece(spoken.pieces, piece.kind, piece.text, piece.static, piece.ms))
-            spoken.pieces += 1
-        if last:
-            self._playout.end(generation)
+        spoken, held = self._queue.get(generation), self._held
         context = self._context
-        context.do(Speak(generation, tuple(numbered), last, context.tts, context.spoken_language))
-        self._watch()
+        tts, language = context.tts, context.spoken_language
+        if held is not None and held.generation == generation:
+            begin = len(held.pieces)
+            held.pieces += [replace(piece, clause=begin + n) for n, piece in enumerate(pieces)]
+            more = tuple(held.pieces[begin:])
+            context.do(Speak(generation, more, last, tts, language, held=True))
+        elif spoken is not None:
+            numbered = self._number(spoken, pieces)
+            if last:
+                self._playout.end(generation)
+            context.do(Speak(generation, numbered, last, tts, language))
+            self._watch()
+
+    def _number(self, spoken: _Spoken, pieces: Sequence[Piece]) -> tuple[Piece, ...]:
+        """Enter pieces into the ledger, each under its clause number."""
+        begin = spoken.pieces
+        spoken.pieces += len(pieces)
+        numbered = tuple(replace(piece, clause=begin + n) for n, piece in enumerate(pieces))
+        for piece in numbered:
+            self._playout.add_clause(spoken.generation, piece.clause, _shown(piece))
+        return numbered
 
     def say(self, parts: tuple[Part, ...], *, interruptible: bool) -> int:
         """Say parts as one whole utterance."""
@@ -144,7 +187,9 @@ class Speaking:
             if spoken.turn_over_ms is not None:
                 spoken.response_ms = context.now_ms - spoken.turn_over_ms
             if event.first_audio_ms is not None:
-                spoken.stages["tts"] = event.first_audio_ms
+                # What was synthesised ahead kept nobody waiting.
+                waited_ms = context.now_ms - spoken.asked_ms
+                spoken.stages["tts"] = min(event.first_audio_ms, waited_ms)
         self._watch()
         return self._settle()
 

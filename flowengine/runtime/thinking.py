@@ -3,6 +3,10 @@
 Pure part of the actor. Clauses are spoken as they come, proposals are kept until the answer is
 complete, so that values come before edges whatever order the LLM wrote them in. The LLM proposes;
 the actor decides. Its wait is `reply`.
+
+One request may be asked ahead, while the caller's turn is not over. Its clauses are synthesised
+but held back, its proposals and its end are kept. It is confirmed when the very same question is
+to be asked for good; whatever else is asked, or cancels, drops it.
 """
 
 from __future__ import annotations
@@ -17,13 +21,15 @@ from flowengine.events import (
     Json,
     ReplyEnded,
     ReplyFailed,
+    SpeakingFailed,
     ToolProposed,
     UsageCounted,
 )
 from flowengine.nodes.stage import Extract, Think
 from flowengine.ports import LlmMessage, LlmRequest
 from flowengine.runtime.context import Context
-from flowengine.runtime.effects import AskLlm, CancelLlm, Piece
+from flowengine.runtime.effects import AskLlm, CancelLlm, ConfirmReply, Piece
+from flowengine.runtime.foreseen import is_same_question, same_words
 from flowengine.runtime.prompting import (
     NOTE,
     TAKE_EDGE,
@@ -60,10 +66,18 @@ class Proposals:
 class _Asked:
     purpose: Literal["dialog", "extract", "compose"]
     generation: int
-    utterance: int | None = None
+    request: LlmRequest
+    utterance: int | None
+    asked_ms: int
+    """When it was asked for good: the caller waits from then on."""
+    is_tentative: bool = False
     proposals: list[ToolProposed] = field(default_factory=list)
-    tool_names: frozenset[str] = frozenset()
-    asked_ms: int = 0
+    end: ReplyEnded | None = None
+    """Its end, where it came before the reply was confirmed."""
+
+    @property
+    def tool_names(self) -> frozenset[str]:
+        return frozenset(tool.name for tool in self.request.tools)
 
 
 class Thinking:
@@ -73,9 +87,12 @@ class Thinking:
         self._context = context
         self._speaking = speaking
         self._asked: _Asked | None = None
+        self._ahead: _Asked | None = None
         self.rounds = 0
         self.edges_allowed = True
         self.interruptible = True
+        self.is_foreseeable = True
+        """Whether asking ahead makes sense in this node."""
 
     # --- asking ---
 
@@ -92,7 +109,51 @@ class Thinking:
         request = dialog_request(self._context, think, intents, edges_allowed=self.edges_allowed)
         if utterance is not None:
             request = _with_own_words(request, self._speaking.said(utterance))
-        self._send("dialog", request, utterance)
+        if not self._confirm(request):
+            self._send("dialog", request, utterance)
+
+    def ask_ahead(self, think: Think, intents: tuple[IntentInForce, ...]) -> None:
+        """Ask for what a dialog will reply if the caller's turn ends as is supposed now."""
+        request = dialog_request(self._context, think, intents, edges_allowed=True)
+        self._send("dialog", request, None, is_tentative=True)
+
+    def drop_ahead(self) -> None:
+        """What was asked for ahead does not hold: nothing of it is ever heard or done."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is None:
+            return
+        context = self._context
+        if ahead.utterance is not None:
+            self._speaking.drop_ahead(ahead.utterance)
+        if ahead.end is None:
+            context.do(CancelLlm(ahead.generation, wasted=True))
+        elif ahead.end.usage is not None:
+            context.report(UsageCounted(replace(ahead.end.usage, wasted=True)))
+
+    def _confirm(self, request: LlmRequest) -> bool:
+        """Let the tentative reply count if it answers this very question; whether it does."""
+        ahead = self._ahead
+        if ahead is None:
+            return False
+        if not is_same_question(ahead.request, request):
+            said = (asked.messages[-1].text for asked in (ahead.request, request))
+            # The words were right: what is asked here depends on the turn in other ways.
+            self.is_foreseeable = self.is_foreseeable and not same_words(*said)
+            return False
+        context = self._context
+        self._ahead, self._asked = None, ahead
+        ahead.is_tentative, ahead.asked_ms = False, context.now_ms
+        context.do(ConfirmReply(ahead.generation, ahead.utterance))
+        if ahead.utterance is not None:
+            self._speaking.note_stage("llm", 0)
+            self._speaking.release(ahead.utterance, interruptible=self.interruptible)
+        context.waits.start("reply", context.now_ms, REPLY_MS)
+        return True
+
+    def take_end(self) -> ReplyEnded | None:
+        """The end of the running request, if it came before the reply was confirmed."""
+        asked = self._asked
+        return None if asked is None else asked.end
 
     def extract(self, extract: Extract) -> None:
         self._send("extract", extract_request(self._context, extract), None)
@@ -106,19 +167,26 @@ class Thinking:
         purpose: Literal["dialog", "extract", "compose"],
         request: LlmRequest,
         utterance: int | None,
+        *,
+        is_tentative: bool = False,
     ) -> None:
         context = self._context
         self.cancel()
         generation = context.next_generation()
-        names = frozenset(tool.name for tool in request.tools)
-        self._asked = _Asked(purpose, generation, utterance, [], names, context.now_ms)
+        asked = _Asked(purpose, generation, request, utterance, context.now_ms, is_tentative)
         llm = context.llm
+        provider = (llm and llm.provider) or ""
         fallback = tuple(item.written() for item in (llm and llm.fallback) or ())
-        context.do(AskLlm(generation, request, (llm and llm.provider) or "", fallback))
+        context.do(AskLlm(generation, request, provider, fallback, is_tentative))
+        if is_tentative:
+            self._ahead = asked
+            return
+        self._asked = asked
         context.waits.start("reply", context.now_ms, REPLY_MS)
 
     def cancel(self) -> None:
-        """Drop what is still to come of the present request."""
+        """Drop what is still to come of the present request, and what was asked for ahead."""
+        self.drop_ahead()
         if self._asked is not None:
             self._context.do(CancelLlm(self._asked.generation))
             self._asked = None
@@ -146,28 +214,30 @@ class Thinking:
 
     def clause(self, event: ClauseReady) -> None:
         """Speak a clause, unless an edge was proposed before it."""
-        asked = self._current(event.generation)
+        asked = self._lively(event.generation)
         if asked is None or asked.purpose == "extract":
             return
         if any(item.name == TAKE_EDGE for item in asked.proposals):
             return
-        context = self._context
-        context.waits.start("reply", context.now_ms, REPLY_MS)
         if asked.utterance is None and not event.text.strip():
             return
-        if asked.utterance is None:
-            self._speaking.note_stage("llm", context.now_ms - asked.asked_ms)
+        if asked.utterance is None and asked.is_tentative:
+            asked.utterance = self._speaking.open_ahead()
+        elif asked.utterance is None:
+            self._speaking.note_stage("llm", self._context.now_ms - asked.asked_ms)
             asked.utterance = self._speaking.open(interruptible=self.interruptible)
         self._speaking.add(asked.utterance, Piece(0, "words", event.text))
 
     def proposed(self, event: ToolProposed) -> None:
-        asked = self._current(event.generation)
+        asked = self._lively(event.generation)
         if asked is not None:
             asked.proposals.append(event)
-            self._context.waits.start("reply", self._context.now_ms, REPLY_MS)
 
     def ended(self, event: ReplyEnded) -> tuple[Proposals, int | None] | None:
         """The answer is complete: its proposals, and its utterance if it has one."""
+        if self._ahead is not None and self._ahead.generation == event.generation:
+            self._ahead.end = event
+            return None
         if event.usage is not None:
             self._context.report(UsageCounted(event.usage))
         asked = self._current(event.generation)
@@ -178,7 +248,13 @@ class Thinking:
         return _sorted(asked), asked.utterance
 
     def failed(self, event: ReplyFailed) -> int | Literal[False] | None:
-        """The answer failed: its utterance if it has one; False when that is stale."""
+        """The answer failed: its utterance if it has one; False when nobody waits for it."""
+        ahead = self._ahead
+        if ahead is not None and ahead.generation == event.generation:
+            # Nothing is lost: the turn's end asks again.
+            ahead.end = ReplyEnded(event.generation, event.code)
+            self.drop_ahead()
+            return False
         asked = self._current(event.generation)
         if asked is None:
             return False
@@ -186,6 +262,26 @@ class Thinking:
         self._asked = None
         self._context.waits.stop("reply")
         return asked.utterance
+
+    def voice_failed(self, event: SpeakingFailed) -> bool:
+        """The voice failed in what is held back; whether it was that."""
+        ahead = self._ahead
+        if ahead is None or ahead.utterance != event.generation:
+            return False
+        self.drop_ahead()
+        return True
+
+    def _lively(self, generation: int) -> _Asked | None:
+        """The request of which something comes: the running one, whose wait begins anew, or the
+        one asked ahead.
+        """
+        ahead = self._ahead
+        if ahead is not None and ahead.generation == generation:
+            return ahead
+        asked = self._current(generation)
+        if asked is not None:
+            self._context.waits.start("reply", self._context.now_ms, REPLY_MS)
+        return asked
 
     def _current(self, generation: int) -> _Asked | None:
         if self._asked is not None and self._asked.generation == generation:

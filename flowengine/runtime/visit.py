@@ -27,11 +27,12 @@ from flowengine.flow.parts import Composed, Part, Pause
 from flowengine.flow.types import duration_ms
 from flowengine.nodes import stage as asked
 from flowengine.nodes.stage import Expect, Outcome, Request
+from flowengine.runtime import answers
 from flowengine.runtime.context import Context, evaluated, masked, masked_arguments
 from flowengine.runtime.conversation import Entry, tool_result_text
 from flowengine.runtime.drive import Drive, EnteredBy, StageOfNode
-from flowengine.runtime.effects import Listen, Piece, RunTool
-from flowengine.runtime.expecting import candidates, is_open, understand, understand_keys
+from flowengine.runtime.effects import Piece, RunTool
+from flowengine.runtime.expecting import is_open, understand
 from flowengine.runtime.keys import Keys
 from flowengine.runtime.replying import Replying
 from flowengine.runtime.speaking import Ended, Speaking, pieces_of
@@ -97,12 +98,17 @@ class Visit:
 
     def start(self, *, entered_by: EnteredBy, resumed: bool) -> None:
         """Run the node up to what it first waits for."""
+        self.thinking.is_foreseeable = True
         self.entered_by = entered_by
         if self.node.kind == "dialog" and self.context.llm is None:
             self.outcome = Outcome("failed", {"reason": "no_llm"})
             return
-        stage = StageOfNode(self.context, entered_by=entered_by, resumed=resumed)
+        stage = self.stage(resumed=resumed)
         self._step(lambda: self._drive.start(stage))
+
+    def stage(self, *, resumed: bool = False) -> StageOfNode:
+        """The stage as the node sees it."""
+        return StageOfNode(self.context, entered_by=self.entered_by, resumed=resumed)
 
     def wait_for_subflow(self) -> None:
         """After a checkpoint: stand where the sub-flow above was entered, doing nothing."""
@@ -133,6 +139,7 @@ class Visit:
         self.context.stars_in_force = True
         self.context.waits.stop("no_input", "tool", "hold", "answer")
         self._step(lambda: self._drive.answer(answer))
+        self.replying.catch_up()
 
     def _step(self, step: Callable[[], Request | Outcome]) -> None:
         """Let the node run on; a Text or value that cannot be had ends it with `error`."""
@@ -154,6 +161,8 @@ class Visit:
 
     def _perform(self, request: Request) -> Any:
         """Begin what a request asks for; an answer when it is answered at once."""
+        if not isinstance(request, (asked.Think, asked.SetValue)):
+            self.thinking.drop_ahead()
         match request:
             case asked.Say():
                 return self._say(request)
@@ -274,20 +283,7 @@ class Visit:
         return None
 
     def listen(self, expect: Expect) -> None:
-        context = self.context
-        closed = () if expect.sensitive else candidates(expect, context.frame)
-        variable = context.program.flow.variables.get(expect.variable)
-        context.do(
-            Listen(
-                context.stt,
-                context.spoken_language,
-                context.endpointing_ms,
-                candidates=closed if expect.voice else (),
-                digits=variable is not None and variable.type in ("digits", "phone"),
-                sensitive=expect.sensitive,
-                recording=context.is_recording and not expect.sensitive,
-            )
-        )
+        self.context.do(answers.listening_for(self.context, expect))
 
     def _pending(self, expect: Expect) -> asked.Answer | None:
         """What the caller said or keyed before he was asked, if it fits."""
@@ -298,11 +294,11 @@ class Visit:
                 entry = self.keys.press(key, self.context.now_ms, expect.keys, ())
                 if entry is not None:
                     host.pending_keys = keys[place + 1 :]
-                    answer = self._keyed(expect, entry.digits)
+                    answer = answers.keyed(self.context, expect, entry.digits)
                     return answer if answer.matched else None
         text, host.pending_turn = host.pending_turn, ""
         if text and not expect.sensitive:
-            heard = self._heard(expect, text, 1.0)
+            heard = answers.spoken(self.context, expect, text, 1.0)
             return heard if heard.matched else None
         return None
 
@@ -357,7 +353,7 @@ class Visit:
         """A caller's turn for this node; False when the node has no use for it."""
         if self._expect is not None:
             self.cut_own_words()
-            self.answer(self._heard(self._expect, text, confidence))
+            self.answer(answers.spoken(self.context, self._expect, text, confidence))
             return True
         if isinstance(self._drive.request, asked.Think):
             if self.tools:
@@ -366,7 +362,7 @@ class Visit:
             self.replying.abandon()
             expect = self.expect
             if expect is not None:
-                self.answer(self._heard(expect, text, confidence))
+                self.answer(answers.spoken(self.context, expect, text, confidence))
                 return True
         return False
 
@@ -374,37 +370,12 @@ class Visit:
         """An entry by keypad for this node."""
         if self._expect is not None:
             self.cut_own_words()
-            self.answer(self._keyed(self._expect, digits))
+            self.answer(answers.keyed(self.context, self._expect, digits))
 
     def cut_own_words(self) -> None:
         if self.utterance is not None:
             self.utterance = None
             self.speaking.cut(by_caller=True)
-
-    def _heard(self, expect: Expect, text: str, confidence: float) -> asked.Heard:
-        context = self.context
-        meant = understand(expect, text, context.frame, context.scope())
-        return asked.Heard(
-            text,
-            confidence,
-            matched=meant.score > 0,
-            choice=meant.choice,
-            value=meant.value,
-            invalid=meant.invalid,
-        )
-
-    def _keyed(self, expect: Expect, digits: str) -> asked.Digits:
-        context = self.context
-        meant = understand_keys(expect, digits, context.frame, context.scope())
-        return asked.Digits(
-            digits,
-            matched=meant.score > 0,
-            choice=meant.choice,
-            value=meant.value,
-            invalid=meant.invalid,
-        )
-
-    # --- thinking ---
 
     # --- values and tools ---
 

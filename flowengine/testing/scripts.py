@@ -42,6 +42,16 @@ class Says:
 
 
 @dataclass(frozen=True, slots=True)
+class Hesitates:
+    """Speak, once the bot has finished, stop for a moment, and go on with the same sentence."""
+
+    text: str
+    rest: str
+    pause_ms: int = 600
+    confidence: float = 0.95
+
+
+@dataclass(frozen=True, slots=True)
 class BreaksIn:
     """Speak so long after the bot begins to, or goes on to, speak; `after_words` counts words."""
 
@@ -97,7 +107,9 @@ class Webhook:
     body: Json = None
 
 
-Step = Hears | Says | BreaksIn | Presses | Coughs | Silent | HangsUp | LosesLine | Webhook
+Step = (
+    Hears | Says | Hesitates | BreaksIn | Presses | Coughs | Silent | HangsUp | LosesLine | Webhook
+)
 
 
 class Caller:
@@ -105,6 +117,7 @@ class Caller:
 
     hears = Hears
     says = Says
+    hesitates = Hesitates
     breaks_in = BreaksIn
     presses = Presses
     coughs = Coughs

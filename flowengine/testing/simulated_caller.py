@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from flowengine.events import (
     CallResumed,
     DigitPressed,
+    EndpointForeseen,
+    EndpointRevoked,
     InterimHeard,
     SegmentHeard,
     SpeechStarted,
@@ -20,6 +22,7 @@ from flowengine.testing.scripts import (
     Coughs,
     HangsUp,
     Hears,
+    Hesitates,
     LosesLine,
     Presses,
     Says,
@@ -105,6 +108,8 @@ class SimulatedCaller:
                 return self._hear(text)
             case Says(text, confidence):
                 return self._when_quiet(lambda: self._speak(text, confidence))
+            case Hesitates():
+                return self._when_quiet(lambda: self._hesitate(step))
             case BreaksIn(text, after_ms, after_words, confidence):
                 ready = self._has_listened(after_ms, after_words)
                 return self._now(lambda: self._speak(text, confidence)) if ready else False
@@ -236,22 +241,57 @@ class SimulatedCaller:
 
     def _speak(self, text: str, confidence: float) -> None:
         """Say words: energy at once, interims as they come, the final after endpointing."""
+        self._begin_speech(text)
+        length_ms = self._sound("", text, confidence)
+        self._call.timeline.after(length_ms, lambda: self._finish_speech(text, confidence))
+
+    def _hesitate(self, step: Hesitates) -> None:
+        """Stop in the middle, and go on before the recogniser takes the turn as ended."""
+        whole = f"{step.text} {step.rest}"
+        self._begin_speech(whole)
+        first_ms = self._sound("", step.text, step.confidence)
+        self._quiet_after(step.text, step.confidence, first_ms, step.pause_ms)
+
+        def go_on() -> None:
+            foreseen_ms = self._call.foresees_after_ms
+            if foreseen_ms is not None and foreseen_ms < step.pause_ms:
+                self._feed(EndpointRevoked())
+            self._feed(SpeechStarted("energy"))
+            rest_ms = self._sound(step.text, step.rest, step.confidence)
+            self._call.timeline.after(rest_ms, lambda: self._finish_speech(whole, step.confidence))
+
+        self._call.timeline.after(first_ms + step.pause_ms, go_on)
+
+    def _begin_speech(self, text: str) -> None:
         call = self._call
         shown_text = masked_text(text) if call.actor.hears_sensitive else text
         call.say(Said(call.timeline.now_ms, "caller", shown_text))
         call.feed(SpeechStarted("energy"))
+
+    def _sound(self, before: str, text: str, confidence: float) -> int:
+        """Words sound from now on, behind those before; returns how long, in ms."""
         words = text.split()
         said = ""
         for count, word in enumerate(words, 1):
             said = f"{said} {word}".strip()
             if count % INTERIM_EVERY_WORDS == 0 and count < len(words):
-                interim = InterimHeard(said, confidence)
+                interim = InterimHeard(f"{before} {said}".strip(), confidence)
                 self._later(round(len(said) * MS_PER_CHARACTER), interim)
         length_ms = max(250, round(len(text) * MS_PER_CHARACTER))
         self._later(length_ms, SpeechStopped("energy"))
-        call.timeline.after(length_ms, lambda: self._finish_speech(text, confidence))
+        return length_ms
+
+    def _quiet_after(self, text: str, confidence: float, ends_ms: int, quiet_ms: int) -> None:
+        """What a recogniser says in the quiet behind words."""
+        interim_ms = self._call.last_interim_after_ms
+        if interim_ms is not None and interim_ms < quiet_ms:
+            self._later(ends_ms + interim_ms, InterimHeard(text, confidence))
+        foreseen_ms = self._call.foresees_after_ms
+        if foreseen_ms is not None and foreseen_ms < quiet_ms:
+            self._later(ends_ms + foreseen_ms, EndpointForeseen(text, confidence))
 
     def _finish_speech(self, text: str, confidence: float) -> None:
+        self._quiet_after(text, confidence, 0, self._call.endpointing_ms)
         segment = SegmentHeard(text, confidence, endpoint=True)
         self._call.timeline.after(
             self._call.endpointing_ms, lambda: self._after_act(self._feed, segment)

@@ -69,6 +69,7 @@ class _Utterance:
     clauses: list[_Clause] = field(default_factory=list)
     is_whole: bool = False
     is_dropped: bool = False
+    is_held: bool = False
     first_sent_ms: int | None = None
     started_ms: int | None = None
 
@@ -110,7 +111,7 @@ class SimulatedLine:
         """Append pieces to an utterance, behind those in the queue."""
         utterance = self._utterances.get(effect.generation)
         if utterance is None:
-            utterance = _Utterance(effect.generation, self._timeline.now_ms)
+            utterance = _Utterance(effect.generation, self._timeline.now_ms, is_held=effect.held)
             self._utterances[effect.generation] = utterance
         if utterance.is_dropped:
             return
@@ -119,6 +120,8 @@ class SimulatedLine:
             for piece in effect.pieces
         ]
         utterance.is_whole = utterance.is_whole or effect.last
+        if effect.held:
+            self._timeline.after(FIRST_AUDIO_MS, lambda: self._synthesise(utterance))
         self._pump_soon(0)
 
     def cut(self, floor: int) -> None:
@@ -152,12 +155,17 @@ class SimulatedLine:
                 clause.sent_ms = effect.from_ms if here == place else 0
         self._pump_soon(0)
 
+    def release(self, generation: int) -> None:
+        """Send what was held back."""
+        self._utterances[generation].is_held = False
+        self._pump_soon(0)
+
     def drop_clauses(self, generation: int) -> None:
         """Drop the clauses of which nothing was sent; the utterance then ends."""
         utterance = self._utterances.get(generation)
         if utterance is not None:
             utterance.clauses = [clause for clause in utterance.clauses if clause.was_sent]
-            utterance.is_whole = True
+            utterance.is_whole, utterance.is_held = True, False
 
     def close(self) -> None:
         """The line is gone; a later one begins anew, and what was heard stays heard."""
@@ -235,6 +243,8 @@ class SimulatedLine:
         if self._is_paused:
             return None
         for utterance in self._utterances.values():
+            if utterance.is_held:
+                return None
             clause = utterance.next_clause()
             if clause is not None:
                 return utterance, clause
@@ -270,6 +280,15 @@ class SimulatedLine:
             return
         self._send(utterance, clause)
         self._pump_soon(BETWEEN_STRETCHES_MS)
+
+    def _synthesise(self, utterance: _Utterance) -> None:
+        """What is held back can fail before anything of it is sent."""
+        if not utterance.is_held:
+            return
+        codes = [self._fails(clause.text) for clause in utterance.clauses if clause.kind == "words"]
+        if any(codes):
+            self.drop_clauses(utterance.generation)
+            self._report(SpeakingFailed(utterance.generation, max(codes)))
 
     def _send(self, utterance: _Utterance, clause: _Clause) -> None:
         now_ms = self._timeline.now_ms

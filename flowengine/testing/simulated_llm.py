@@ -80,9 +80,15 @@ class SimulatedLlm:
         self._running[effect.generation] = []
         self._stream(effect.generation, items)
 
-    def cancel(self, generation: int) -> None:
-        for due in self._running.pop(generation, []):
+    def cancel(self, generation: int, *, wasted: bool) -> None:
+        """Stop an answer; what it used is told all the same."""
+        events = self._running.pop(generation, [])
+        for due in events:
             due.cancel()
+        if any(due.at_ms > self._timeline.now_ms for due in events):
+            usage = Usage("simulated", "", "tokens", estimated=True, wasted=wasted)
+            end = ReplyEnded(generation, "cancelled", None, usage)
+            self._timeline.after(0, lambda: self._report(end), is_background=True)
 
     def _stream(self, generation: int, items: Sequence[Item]) -> None:
         delay_ms, words = FIRST_TOKEN_MS, 0

@@ -38,6 +38,7 @@ from flowengine.runtime.context import ServerDefaults
 from flowengine.runtime.effects import (
     AskLlm,
     CancelLlm,
+    ConfirmReply,
     CutSpeech,
     DropClauses,
     Effect,
@@ -124,6 +125,10 @@ class World:
     """Whether a checkpoint keeps sensitive values (it does where there is a secret key)."""
     voice_fails: Callable[[str], str] = field(default=lambda text: "")
     """From a clause to the code with which its synthesis fails, or ""."""
+    foresees_after_ms: int | None = None
+    """How long after the last word the recogniser foresees the end of a turn, if it does."""
+    last_interim_after_ms: int | None = None
+    """How long after the last word an interim has all of them, if one does."""
     on_said: Callable[[Said], None] = field(default=lambda said: None)
     server: ServerDefaults | None = None
     """Providers as they stand in requests; None: simulated ones."""
@@ -187,6 +192,8 @@ class Simulation:
         self._steps_taken: list[Mapping[str, Json]] = []
         self.transcript: list[Said] = []
         self.endpointing_ms = 300
+        self.foresees_after_ms = world.foresees_after_ms
+        self.last_interim_after_ms = world.last_interim_after_ms
         self.is_line_open = False
         self.is_over = False
         self._tick: Due | None = None
@@ -272,10 +279,12 @@ class Simulation:
                 self.line.resume(effect)
             case DropClauses(generation):
                 self.line.drop_clauses(generation)
+            case ConfirmReply(_, utterance) if utterance is not None:
+                self.line.release(utterance)
             case AskLlm():
                 self._llm.ask(effect)
-            case CancelLlm(generation):
-                self._llm.cancel(generation)
+            case CancelLlm(generation, wasted):
+                self._llm.cancel(generation, wasted=wasted)
             case RunTool():
                 self._tools.run(effect)
             case Listen():

@@ -22,7 +22,7 @@ def test_it_opens_with_its_words_and_listens_from_their_start() -> None:
     played = play(asked, ScriptedStage(entered_by="turn"), TURN, COMPLETE)
     assert played.outcome == Outcome("done")
     assert played.said == ["How can I help?"]
-    assert played.all_of(Ask)[0].expect == Expect(after_ms=7000)
+    assert played.all_of(Ask)[0].expect == Expect(after_ms=7000, is_answered=True)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_silence_climbs_the_ladder_and_a_turn_begins_it_anew() -> None:
     played = play(node("dialog", say="Hi."), stage, *answers)
     assert played.outcome == Outcome("no_input")
     assert played.said == ["Hi.", "Hello?", "Anybody?", "", "Hello?", "Anybody?"]
-    assert played.all_of(Ask)[0].expect == Expect(after_ms=4000)
+    assert played.all_of(Ask)[0].expect == Expect(after_ms=4000, is_answered=True)
 
 
 def test_silence_without_a_text_listens_on() -> None:

@@ -49,6 +49,28 @@ def heard_by(call_played: bytes, begin: int, end: int) -> int:
     return 20 * sum(is_audible(frame) for frame in frames)
 
 
+async def test_a_reply_is_asked_for_and_synthesised_before_the_turn_is_over(tmp_path: Path) -> None:
+    async with vendors() as behind, running(tmp_path, MENU, behind) as run:
+        deepgram = behind.deepgram
+        deepgram.plan.extend(["help please", "what are your hours", "okay goodbye"])
+        behind.openai.plan.extend([saying("We can help."), saying("Until six.")])
+        async with run.phone.call(CALLER, CALLED) as call:
+            await call.hears()
+            await call.say(babble(700))
+            await call.hears()
+            # From now on the words stand long before their turn is over.
+            deepgram.hears_out_ms, deepgram.delay_ms = 120, 150
+            await call.say(babble(900, seed=2))
+            await call.hears()
+            await call.hang_up()
+        await run.settled()
+        records = [record.body for record in await run.engine.store.journal(run.seen[0][0])]
+    confirmed = [body for body in records if body["type"] == "ConfirmReply"]
+    assert len(confirmed) == 1
+    asked = [body for body in records if body["type"] == "AskLlm"]
+    assert [body["tentative"] for body in asked][-1] is True
+
+
 async def test_a_caller_goes_through_menu_and_dialog_by_voice(tmp_path: Path) -> None:
     async with vendors() as behind, running(tmp_path, MENU, behind) as run:
         behind.deepgram.plan.extend(["help please", "okay goodbye"])

@@ -107,6 +107,48 @@ def test_clauses_are_sent_in_order_with_a_mark_behind_each() -> None:
     assert stand.reports[-1] == MarkReached(1, 0)
 
 
+def test_what_is_held_back_is_sent_at_once_when_it_is_released() -> None:
+    async def script(stand: Stand) -> None:
+        stand.playback.open(1)
+        stand.playback.feed(1, 0, b"a" * 800, last=True)
+        stand.playback.open(2, held=True)
+        stand.playback.feed(2, 0, b"b" * 1600, last=True, first_audio_ms=7)
+        stand.playback.feed(2, 1, b"c" * 80)
+        await stand.turn()
+        assert bytes(stand.line.audio) == b"a" * 800
+        assert stand.playback.wants(2, 2)
+        stand.now_ms = 400
+        stand.playback.release(2)
+        await stand.turn()
+        stand.playback.feed(2, 1, b"d" * 80, last=True)
+        stand.playback.release(3)
+        await stand.turn()
+
+    stand = played(script)
+    assert bytes(stand.line.audio) == b"a" * 800 + b"b" * 1600 + b"c" * 80 + b"d" * 80
+    assert [event.first_audio_ms for event in stand.sent] == [None, 7, None, None]
+
+
+@pytest.mark.parametrize("is_cut", [False, True])
+def test_what_is_held_back_can_be_dropped_and_never_sounds(is_cut: bool) -> None:
+    async def script(stand: Stand) -> None:
+        stand.playback.open(1, held=True)
+        stand.playback.feed(1, 0, b"a" * 800, last=True)
+        await stand.turn()
+        if is_cut:
+            stand.playback.cut(2)
+        else:
+            stand.playback.drop(1)
+        assert not stand.playback.feed(1, 0, b"a" * 800)
+        assert not stand.playback.wants(1, 0)
+        stand.playback.release(1)
+        stand.playback.open(2)
+        stand.playback.feed(2, 0, b"b" * 80, last=True)
+        await stand.turn()
+
+    assert bytes(played(script).line.audio) == b"b" * 80
+
+
 def test_no_more_than_ten_seconds_are_sent_ahead_and_marks_correct_the_estimate() -> None:
     async def script(stand: Stand) -> None:
         stand.playback.open(1)

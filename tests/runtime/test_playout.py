@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from flowengine.events import AudioSent, Word
@@ -457,6 +457,7 @@ OPS = st.lists(
 
 
 @given(OPS)
+@example([("send", 0, 0, True), ("drop", 2, 0, False)])
 def test_heard_is_a_prefix_that_never_shrinks(ops: list[tuple[str, int, int, bool]]) -> None:
     ledger = playout(HELLO, "And more of it. ", "Goodbye.")
     now_ms, before = 0, ""

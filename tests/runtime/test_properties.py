@@ -18,7 +18,9 @@ from flowengine.events import (
     CallResumed,
     ClauseReady,
     DigitPressed,
+    EndpointForeseen,
     EndpointReached,
+    EndpointRevoked,
     EndRequested,
     HearingFailed,
     Input,
@@ -36,6 +38,7 @@ from flowengine.events import (
     ToolEnded,
     ToolProposed,
     TransferEnded,
+    Usage,
     UtteranceSpoken,
     Word,
 )
@@ -58,6 +61,7 @@ from flowengine.runtime.effects import (
     Speak,
 )
 from tests.runtime import small_flows as flows
+from tests.runtime.ahead import AheadLedger
 
 pytestmark = pytest.mark.unit
 
@@ -88,7 +92,8 @@ KINDS = (
     "wait wait wait digit energy hush stt_start stt_stop interim segment final endpoint play play "
     "play play audio mark mark voice_fails clause clause take note propose broken reply_ends "
     "reply_ends reply_fails tool tool_fails late_tool webhook callee transfer hearing_fails closed "
-    "lost end opened turn turn turn finish finish finish reply reply"
+    "lost end opened turn turn turn finish finish finish reply reply foreseen revoked "
+    "ahead ahead ahead"
 ).split()
 RARE = {"closed", "lost", "end", "hearing_fails", "voice_fails", "reply_fails", "transfer"}
 OP = st.tuples(
@@ -113,6 +118,7 @@ class World:
     floor: int = 0
     is_paused: bool = False
     open_reply: int | None = None
+    ahead: AheadLedger = field(default_factory=AheadLedger)
     replies: list[int] = field(default_factory=list)
     tools: list[str] = field(default_factory=list)
     has_begun: bool = False
@@ -137,8 +143,10 @@ class World:
         assert self.actor.waits == self.twin.waits
         assert self.actor.deadline_ms == self.twin.deadline_ms
         self.log.append((event, effects))
+        self.ahead.came(event, effects)
         for effect in effects:
             self.check(effect)
+            self.ahead.check(effect)
         self.check_waits(event)
 
     def check(self, effect: Effect) -> None:
@@ -186,7 +194,7 @@ class World:
         if self.actor.is_over:
             assert self.actor.deadline_ms is None
             return
-        own = self.actor.waits - {"call", "call_grace"}
+        own = self.actor.waits - {"call", "call_grace", "stable_words"}
         assert own, f"nothing is waited for by name after {event}, at {self.actor.node}"
         due = self.actor.deadline_ms
         assert due is not None
@@ -206,6 +214,8 @@ class World:
     def play(self) -> None:
         """The next clause goes to the line whole, and its mark comes back when it was played."""
         for generation, texts in self.spoken.items():
+            if self.ahead.is_silent(generation):
+                continue
             at = self.sent.get(generation, 0)
             if generation >= self.floor and at < len(texts) and not self.is_paused:
                 length_ms = 60 * len(texts[at]) or 200
@@ -239,6 +249,22 @@ class World:
         self.advance(300)
         self.feed(SegmentHeard(text, 0.9, endpoint=True))
 
+    def foreseen_turn(self, text: str, number: int) -> None:
+        """The end of a turn is foreseen; what the LLM says until then differs, and how it ends."""
+        self.feed(SpeechStarted("energy"))
+        self.advance(200)
+        self.feed(EndpointForeseen(text, 0.5))
+        reply = self.ahead.tentative
+        if reply is not None and number % 5:
+            self.feed(ClauseReady(reply, "Very well, "))
+        if reply is not None and number % 5 in (2, 3):
+            self.feed(ToolProposed(reply, f"a{number}", "note", {"day": "monday"}, False))
+        if reply is not None and number % 5 > 2:
+            self.feed(ReplyEnded(reply, "stop", usage=Usage("s", "m", "tokens", 10, 5)))
+        self.feed(SpeechStopped("energy"))
+        if number % 3:
+            self.feed(SegmentHeard(f"{text.upper()}.", 0.9, endpoint=True))
+
     def pick(self, options: list[int], number: int) -> int:
         """A current generation, an old one, or one that never was."""
         return options[-1 - number % len(options)] if options else 1 + number
@@ -261,6 +287,8 @@ def run(world: World, op: Op) -> None:
             world.finish()
         case "turn":
             world.turn(text)
+        case "ahead":
+            world.foreseen_turn(text, number + other)
         case "reply" if world.replies:
             world.feed(ClauseReady(world.replies[-1], "Very well, I see. "))
             world.feed(ReplyEnded(world.replies[-1], "stop"))
@@ -304,6 +332,8 @@ def plain_event(kind: str, number: int, other: int, reply: int, speech: int) -> 
         "segment": SegmentHeard(text, 0.9),
         "final": SegmentHeard(text, 0.9, endpoint=True),
         "endpoint": EndpointReached(),
+        "foreseen": EndpointForeseen(text, 0.5),
+        "revoked": EndpointRevoked(),
         "voice_fails": SpeakingFailed(speech, "dropped"),
         "clause": ClauseReady(reply, f"{text} "),
         "broken": ToolProposed(reply, f"b{number}", "note", None, before_text=False),

@@ -75,6 +75,8 @@ class FakeDeepgram(ListeningVendor):
         self.loses_final = False
         self.ignores_finalize = False
         self.repeats_speech_started = False
+        self.hears_out_ms = 0
+        """So long after the last sound an interim has all the words; 0: none does."""
         self.flux = FluxHabits()
 
     async def _listen_nova(self, websocket: WebSocket) -> None:
@@ -175,6 +177,8 @@ class _Stream(ListenStream):
             return
         self._quiet_ms += 20
         self._ending_ms += 20
+        if self._interims and self._loud_ms and self._quiet_ms == self._vendor.hears_out_ms:
+            await self._results(self._vendor.words(self._speech(), final=False), final=False)
         if self._loud_ms and self._quiet_ms >= self._endpointing_ms:
             await self._final(self._vendor.words(self._speech(), final=True))
         if self._waits_for_end and 0 < self._utterance_end_ms <= self._ending_ms:
