@@ -1,4 +1,4 @@
-"""The voice that a flow asks for: by language, with its pronunciation, and its name in the cache."""
+"""The voice that a flow asks for: by language, with its pronunciation, and its key in the cache."""
 
 from __future__ import annotations
 
