@@ -22,7 +22,7 @@ from flowengine.flow.defaults import TtsUse
 from flowengine.media.g711 import silence
 from flowengine.media.tones import dtmf_tones
 from flowengine.ports import Clause, SpeechChunk, Voice
-from flowengine.runtime.effects import Piece, Speak
+from flowengine.runtime.effects import CoverSilence, Piece, Speak
 from flowengine.runtime.playback import Playback
 from flowengine.runtime.prompts import CachedSpeech, Speaker
 from flowengine.runtime.services import Services
@@ -119,6 +119,16 @@ class Mouth:
         job.pieces.extend(effect.pieces)
         job.is_complete = job.is_complete or effect.last
         self._advance()
+
+    def cover(self, effect: CoverSilence) -> None:
+        """Say what is at hand before everything that has not begun."""
+        generation = effect.generation
+        key = speaker_of(effect.tts, effect.language).key(effect.text)
+        speech = self._services.prompts.get(key)
+        if speech is None or not self._playback.open_before(generation):
+            self._report(SpeakingFailed(generation, "not_at_hand"))
+            return
+        self._playback.feed(generation, 0, speech.audio, speech.words, last=True)
 
     def cut(self, floor: int) -> None:
         """Drop utterances older than `floor`, also at the vendor."""

@@ -44,6 +44,10 @@ def static_texts(program: Program) -> list[StaticText]:
                 found |= dict.fromkeys(_fragments(program, part, NodeId(name)))
     for variable in flow.variables.values():
         found |= dict.fromkeys(_fragments(program, variable, start))
+    languages = sorted({item.language for item in found})
+    for name, node in flow.nodes.items():
+        for language in languages if node.thinks else ():
+            found[StaticText(phrases.one_moment(language), NodeId(name), language)] = None
     language = _language(program, start)
     for words in phrases.cut_off(language):
         if isinstance(words, Words):
