@@ -198,6 +198,8 @@ class ReplyEnded:
     reason: str
     first_token_ms: int | None = None
     usage: Usage | None = None
+    spent: tuple[Usage, ...] = ()
+    """What attempts used that were not the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +208,8 @@ class ReplyFailed:
 
     generation: int
     code: str
+    spent: tuple[Usage, ...] = ()
+    """What all attempts used."""
 
 
 # --- inputs: speaking ---

@@ -161,6 +161,16 @@ class LlmUsage:
 
 
 @dataclass(frozen=True, slots=True)
+class LlmSpent:
+    """What attempts beside the answer used so far: they failed, or are slower than it.
+
+    All of them each time; the last one told counts. Told by supervision, not by vendors.
+    """
+
+    usages: tuple[Usage, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class LlmEnd:
     """The answer is complete. `usage` is None when the vendor gave none."""
 
@@ -168,7 +178,7 @@ class LlmEnd:
     usage: Usage | None
 
 
-LlmEvent = LlmText | LlmToolUse | LlmUsage | LlmEnd
+LlmEvent = LlmText | LlmToolUse | LlmUsage | LlmSpent | LlmEnd
 
 
 class Llm(Protocol):

@@ -13,6 +13,8 @@ class Deadlines:
     """
 
     llm_first_token_ms: int = 4000
+    llm_hedge_ms: int = 1500
+    """An LLM that gives no token for so long gets the next choice beside it."""
     llm_between_tokens_ms: int = 4000
     tts_open_ms: int = 2000
     tts_first_audio_ms: int = 3000

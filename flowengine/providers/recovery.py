@@ -36,12 +36,20 @@ class Recovery:
         if not self._order:
             return None
         place = self._order.pop(0)
-        if self._until is None:
-            return place, self._first_ms / 1000
-        left = self._until - asyncio.get_running_loop().time()
-        if left <= 0:
+        limit_s = self._limit_s(len(self._order) + 1)
+        return None if limit_s is None else (place, limit_s)
+
+    def beside(self, place: int) -> tuple[int, float] | None:
+        """Another choice to try at the same time as `place`, with its limit; None: there is none.
+
+        Not the same again: whatever keeps it would keep both.
+        """
+        other = next((item for item in self._order if item != place), None)
+        limit_s = self._limit_s(1)
+        if other is None or limit_s is None:
             return None
-        return place, min(self._first_ms / 1000, left / (len(self._order) + 1))
+        self._order.remove(other)
+        return other, limit_s
 
     def failed(self, place: int, error: ProviderError) -> None:
         """An attempt failed; the clock of recovery starts with the first one."""
@@ -49,3 +57,10 @@ class Recovery:
             self._until = asyncio.get_running_loop().time() + self._recovery_ms / 1000
         if not error.retryable:
             self._order = [other for other in self._order if other != place]
+
+    def _limit_s(self, shares: int) -> float | None:
+        """The limit of an attempt, which leaves as much for each of the others; None: too late."""
+        if self._until is None:
+            return self._first_ms / 1000
+        left_s = self._until - asyncio.get_running_loop().time()
+        return min(self._first_ms / 1000, left_s / shares) if left_s > 0 else None

@@ -6,17 +6,14 @@ keys that are set, and each vendor's ordinary model.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 
 import orjson
 import structlog
 
 from flowengine.events import Json
 from flowengine.flow.defaults import LlmUse, SttUse, TtsUse
-from flowengine.ports import Llm, LlmEvent, LlmRequest
 from flowengine.providers.deadlines import Deadlines
-from flowengine.providers.recovery import Warm
 from flowengine.providers.registry import Providers
 from flowengine.providers.settings import ProviderSettings
 from flowengine.providers.supervision import (
@@ -53,22 +50,6 @@ def server_defaults(values: Mapping[str, str]) -> ServerDefaults:
         llm=None if llm is None else LlmUse.model_validate(llm),
         tts=TtsUse.model_validate({"provider": tts}),
     )
-
-
-class _Defaulted:
-    """An LLM whose requests get the vendor's ordinary model when they name none."""
-
-    def __init__(self, llm: Llm, model: str) -> None:
-        self.name = llm.name
-        self._llm = llm
-        self._model = model
-
-    async def warm(self) -> None:
-        if isinstance(self._llm, Warm):
-            await self._llm.warm()
-
-    def stream(self, request: LlmRequest) -> AsyncGenerator[LlmEvent, None]:
-        return self._llm.stream(request if request.model else replace(request, model=self._model))
 
 
 class SupervisedVendors:
@@ -127,7 +108,8 @@ class SupervisedVendors:
     def llm(self, provider: str, fallback: Sequence[Mapping[str, Json]]) -> SupervisedLlm:
         key = _key([provider, *fallback])
         if key not in self._llms:
-            choices = [LlmChoice(self._llm(provider))]
+            ordinary = LLM_MODELS.get(provider, "")
+            choices = [LlmChoice(self._providers.llm(provider), default_model=ordinary)]
             for item in fallback:
                 name = item.get("provider") or provider
                 settings = {name: value for name, value in item.items() if name not in _OURS}
@@ -152,9 +134,6 @@ class SupervisedVendors:
     async def aclose(self) -> None:
         """Close what the providers hold."""
         await self._providers.aclose()
-
-    def _llm(self, provider: str) -> Llm:
-        return _Defaulted(self._providers.llm(provider), LLM_MODELS.get(provider, ""))
 
 
 def _key(value: Json) -> bytes:

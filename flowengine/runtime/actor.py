@@ -200,9 +200,11 @@ class Actor:
         """Events that concern a node; a call that is only ending has none."""
         visit = self._visit
         if visit is None:
+            # Nobody waits for it, but what it used counts.
             if isinstance(event, ReplyEnded):
-                # Nobody waits for it, but what it used counts.
                 self._thinking.ended(event)
+            elif isinstance(event, ReplyFailed):
+                self._thinking.failed(event)
             return
         match event:
             case ClauseReady():

@@ -25,6 +25,7 @@ from flowengine.events import (
     Json,
     LineClosed,
     ReplyEnded,
+    ReplyFailed,
     Ticked,
     ToolEnded,
     Usage,
@@ -61,6 +62,7 @@ from flowengine.runtime.playback import Playback
 from flowengine.runtime.queue import EventQueue
 from flowengine.runtime.services import Services
 from flowengine.runtime.speaking import APOLOGY
+from flowengine.runtime.thinking import usages_of
 from flowengine.runtime.tool_requests import run_tool
 
 FAREWELL_S = 8.0
@@ -365,10 +367,10 @@ class Call:
 
     def _unread_usages(self) -> list[Usage]:
         """What answers used whose end the actor did not live to see."""
-        usages = []
+        usages: list[Usage] = []
         while (event := self._queue.take()) is not None:
-            if isinstance(event, ReplyEnded) and event.usage is not None:
-                usages.append(event.usage)
+            if isinstance(event, (ReplyEnded, ReplyFailed)):
+                usages += usages_of(event)
         return usages
 
     # --- tasks ---

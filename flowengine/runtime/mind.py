@@ -27,7 +27,7 @@ from flowengine.events import (
 )
 from flowengine.media.clauses import ClauseCutter
 from flowengine.media.thoughts import ThoughtFilter
-from flowengine.ports import LlmEnd, LlmEvent, LlmText, LlmToolUse, LlmUsage
+from flowengine.ports import LlmEnd, LlmEvent, LlmSpent, LlmText, LlmToolUse, LlmUsage
 from flowengine.runtime.effects import AskLlm
 from flowengine.runtime.estimates import request_tokens, tokens_of
 from flowengine.runtime.services import Vendors
@@ -96,7 +96,7 @@ class Mind:
         finally:
             answer.stop()
         if self._answers.pop(effect.generation, None) is answer and code:
-            self._report(ReplyFailed(effect.generation, code))
+            answer.report_failed(code)
 
 
 class _Answer:
@@ -121,12 +121,17 @@ class _Answer:
         self._has_text = False
         self._characters = 0
         self._usage: Usage | None = None
-        """What the vendor said so far."""
+        """What it used, as far as that was told."""
+        self.spent: tuple[Usage, ...] = ()
+        """What attempts beside it used."""
         self._timer: asyncio.TimerHandle | None = None
 
     def take(self, event: LlmEvent) -> None:
         if isinstance(event, LlmUsage):
             self._usage = event.usage
+            return
+        if isinstance(event, LlmSpent):
+            self.spent = event.usages
             return
         now_ms = self._now_ms()
         if self._first_token_ms is None:
@@ -152,25 +157,36 @@ class _Answer:
                 self.is_ended = True
                 self.stop()
                 self._finish(now_ms)
-                self._report(
-                    ReplyEnded(self.effect.generation, reason, self._first_token_ms, usage)
-                )
+                is_told = usage is not None or self._usage is None
+                self._report_end(reason, usage if is_told else self._estimate())
 
     def report_cancelled(self, *, wasted: bool) -> None:
         """The vendor's end does not come any more: count what was asked and what came."""
-        effect = self.effect
-        known = self._usage
+        self._report_end("cancelled", replace(self._estimate(), wasted=wasted))
+
+    def report_failed(self, code: str) -> None:
+        """No end comes. An answer that had begun counts, beside the attempts told as spent."""
+        began = self._first_token_ms is not None
+        spent = (self._estimate(), *self.spent) if began else self.spent
+        self._report(ReplyFailed(self.effect.generation, code, spent))
+
+    def _estimate(self) -> Usage:
+        """What it used so far, by what was told and what came."""
+        effect, known = self.effect, self._usage
         if known is None:
             asked = request_tokens(effect.request)
             known = Usage(effect.provider, effect.request.model, "tokens", asked)
         out = max(known.amount_out, tokens_of(self._characters))
-        usage = replace(known, amount_out=out, estimated=True, wasted=wasted)
-        self._report(ReplyEnded(effect.generation, "cancelled", self._first_token_ms, usage))
+        return replace(known, amount_out=out, estimated=True)
 
     def stop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _report_end(self, reason: str, usage: Usage | None) -> None:
+        generation, first_ms = self.effect.generation, self._first_token_ms
+        self._report(ReplyEnded(generation, reason, first_ms, usage, self.spent))
 
     def _say(self, text: str, now_ms: int) -> None:
         self._has_text = self._has_text or bool(text.strip())

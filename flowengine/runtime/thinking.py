@@ -23,6 +23,7 @@ from flowengine.events import (
     ReplyFailed,
     SpeakingFailed,
     ToolProposed,
+    Usage,
     UsageCounted,
 )
 from flowengine.nodes.stage import Extract, Think
@@ -130,8 +131,9 @@ class Thinking:
             self._speaking.drop_ahead(ahead.utterance)
         if ahead.end is None:
             context.do(CancelLlm(ahead.generation, wasted=True))
-        elif ahead.end.usage is not None:
-            context.report(UsageCounted(replace(ahead.end.usage, wasted=True)))
+            return
+        for usage in usages_of(ahead.end):
+            context.report(UsageCounted(replace(usage, wasted=True)))
 
     def _confirm(self, request: LlmRequest) -> bool:
         """Let the tentative reply count if it answers this very question; whether it does."""
@@ -244,8 +246,7 @@ class Thinking:
         if self._ahead is not None and self._ahead.generation == event.generation:
             self._ahead.end = event
             return None
-        if event.usage is not None:
-            self._context.report(UsageCounted(event.usage))
+        self._count(event)
         asked = self._current(event.generation)
         if asked is None:
             return None
@@ -258,9 +259,10 @@ class Thinking:
         ahead = self._ahead
         if ahead is not None and ahead.generation == event.generation:
             # Nothing is lost: the turn's end asks again.
-            ahead.end = ReplyEnded(event.generation, event.code)
+            ahead.end = ReplyEnded(event.generation, event.code, spent=event.spent)
             self.drop_ahead()
             return False
+        self._count(event)
         asked = self._current(event.generation)
         if asked is None:
             return False
@@ -268,6 +270,10 @@ class Thinking:
         self._asked = None
         self._context.waits.stop("reply")
         return asked.utterance
+
+    def _count(self, event: ReplyEnded | ReplyFailed) -> None:
+        for usage in usages_of(event):
+            self._context.report(UsageCounted(usage))
 
     def voice_failed(self, event: SpeakingFailed) -> bool:
         """The voice failed in what is held back; whether it was that."""
@@ -293,6 +299,12 @@ class Thinking:
         if self._asked is not None and self._asked.generation == generation:
             return self._asked
         return None
+
+
+def usages_of(event: ReplyEnded | ReplyFailed) -> tuple[Usage, ...]:
+    """All that an answer used, whether it ended or failed."""
+    own = event.usage if isinstance(event, ReplyEnded) else None
+    return event.spent if own is None else (own, *event.spent)
 
 
 def _with_own_words(request: LlmRequest, said: str) -> LlmRequest:

@@ -15,6 +15,7 @@ from flowengine.ports import (
     LlmEnd,
     LlmEvent,
     LlmRequest,
+    LlmSpent,
     LlmText,
     LlmUsage,
     SpeechChunk,
@@ -157,7 +158,10 @@ async def _pause(seconds: float) -> None:
 def test_signs_of_life_keep_the_deadline_and_are_not_passed_on() -> None:
     async def call() -> None:
         llm = SupervisedLlm([LlmChoice(SlowTool())], SHORT)
-        assert [event async for event in llm.stream(LLM)] == [LlmEnd("tool_calls", None)]
+        assert [event async for event in llm.stream(LLM)] == [
+            LlmUsage(Usage("slow", LLM.model, "tokens", 2, estimated=True)),
+            LlmEnd("tool_calls", None),
+        ]
 
     run(call())
 
@@ -187,8 +191,12 @@ def test_usage_that_is_told_early_is_no_part_of_the_answer(silent: bool, code: s
     async def call() -> None:
         llm = SupervisedLlm([LlmChoice(Counts(silent=silent))], SHORT)
         events = [event async for event in llm.stream(LLM)]
+        by_us = LlmUsage(Usage("counts", LLM.model, "tokens", 2, estimated=True))
+        in_vain = Usage("counts", "m", "tokens", 1, estimated=True, wasted=True)
         assert events == [
-            LlmUsage(Usage("counts", "m", "tokens", 1)),
+            by_us,
+            by_us,
+            LlmSpent((in_vain,)),
             LlmUsage(Usage("counts", "m", "tokens", 2)),
             LlmText("Hello."),
             LlmEnd("stop", None),
@@ -203,6 +211,7 @@ def test_closing_aborts_at_the_vendor() -> None:
         async with FakeOpenAi([Answer(("one", " two"), between_tokens_ms=200)]) as vendor:
             llm = SupervisedLlm([LlmChoice(llm_at(vendor.url))])
             async with aclosing(llm.stream(LLM)) as events:
+                assert isinstance(await anext(events), LlmUsage)
                 assert await anext(events) == LlmText("one")
             await vendor.until(lambda: vendor.aborted == 1)
 
