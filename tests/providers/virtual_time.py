@@ -1,0 +1,51 @@
+"""Coroutines on a loop whose time passes only while nothing is to be done: waits cost nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+_T = TypeVar("_T")
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """Its time begins at 0 s and jumps to whatever is waited for."""
+
+    def __init__(self) -> None:
+        self._now_s = 0.0
+        super().__init__(_Jumps(self))
+
+    def time(self) -> float:
+        return self._now_s
+
+    def jump(self, by_s: float) -> None:
+        self._now_s += by_s
+
+
+class _Jumps(selectors.SelectSelector):
+    def __init__(self, loop: VirtualLoop) -> None:
+        super().__init__()
+        self._loop = loop
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready = super().select(0)
+        if not ready:
+            assert timeout is not None, "everything waits, and for nothing"
+            self._loop.jump(max(0.0, timeout))
+        return ready
+
+
+def run_virtually(work: Coroutine[Any, Any, _T]) -> _T:
+    """Run to the end, and see that no task is left behind."""
+
+    async def watched() -> _T:
+        try:
+            return await work
+        finally:
+            left = asyncio.all_tasks() - {asyncio.current_task()}
+            assert not left, f"tasks outlive their work: {left}"
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(watched())
