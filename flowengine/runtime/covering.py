@@ -1,9 +1,10 @@
 """A phrase for a caller who waits too long for what the LLM will say.
 
-Pure part of the actor. Its wait is `cover`: it runs from the moment that an answer is asked for to
-the answer's first sound, through failovers, hedges and tools. The phrase is at hand (it is a static
-prompt), so that no vendor who is late can delay it; it is said once a turn, before an answer of
-which nothing was sent yet. The LLM does not see it: they are not its words, and it would copy them.
+Pure part of the actor. Its wait is `cover`: it runs from the end of the caller's turn (or, when he
+waits for nothing, from the moment that the LLM is asked) to the answer's first sound, through
+failovers, hedges and tools. The phrase is at hand (it is a static prompt), so that no vendor who is
+late can delay it; it is said once for an answer, before words of which nothing was sent yet. The
+LLM does not see it: they are not its words, and it would copy them.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ class Covering:
         self._context = context
         self._speaking = speaking
         self._place = 0
-        """The generation of the first request for this answer: the phrase can stand there, before
-        all that the answer says."""
+        """A generation before all that the answer says: the phrase can stand there."""
+        self._covered_ms: int | None = None
+        """When the caller did what the last phrase covered."""
 
     def begin(self) -> None:
         """Another answer is waited for."""
@@ -32,10 +34,14 @@ class Covering:
         self._context.waits.stop(COVER)
 
     def asked(self, generation: int) -> None:
-        """The LLM was asked; later rounds of the same answer change nothing."""
-        if not self._place:
-            self._place = generation
-            self._context.waits.start(COVER, self._context.now_ms, COVER_MS)
+        """The LLM is asked, before `generation` is used for words; only the first time counts."""
+        if self._place:
+            return
+        self._place = generation
+        now_ms, since_ms = self._context.now_ms, self._speaking.unanswered_ms
+        if since_ms is None or since_ms == self._covered_ms:
+            since_ms = now_ms
+        self._context.waits.start(COVER, now_ms, max(0, since_ms + COVER_MS - now_ms))
 
     def sounds(self, generation: int) -> None:
         """The line has audio of this utterance; if it is the answer's, the wait is over."""
@@ -48,5 +54,6 @@ class Covering:
         owed_ms = speaking.owed_ms
         if caller_is_speaking or speaking.is_paused or owed_ms:
             context.waits.start(COVER, context.now_ms, owed_ms + COVER_MS)
-        else:
-            speaking.cover(self._place)
+            return
+        self._covered_ms = speaking.unanswered_ms
+        speaking.cover(self._place)

@@ -327,6 +327,11 @@ class Speaking:
         return not self._queue
 
     @property
+    def unanswered_ms(self) -> int | None:
+        """When the caller did what no utterance answers yet; None when he waits for nothing."""
+        return self._acted_ms if self.unanswered else None
+
+    @property
     def owed_ms(self) -> int:
         """How much of what was sent is not played yet."""
         return self._playout.owed_ms(self._context.now_ms)

@@ -164,6 +164,11 @@ class Thinking:
     def extract(self, extract: Extract) -> None:
         self._send("extract", extract_request(self._context, extract), None)
 
+    def compose_next(self) -> None:
+        """An utterance that the LLM composes in part is about to be opened."""
+        self.begin()
+        self.covering.asked(self._context.next_generation())
+
     def compose(self, prompt: str, utterance: int) -> None:
         """Ask for words in the middle of an utterance that is open already."""
         self._send("compose", compose_request(self._context, prompt), utterance)
@@ -188,8 +193,7 @@ class Thinking:
             self._ahead = asked
             return
         self._asked = asked
-        if purpose != "compose":
-            self.covering.asked(generation)
+        self.covering.asked(generation)
         context.waits.start("reply", context.now_ms, REPLY_MS)
 
     def cancel(self) -> None:

@@ -215,6 +215,7 @@ class Visit:
         if not any(isinstance(part, Composed) for part in parts):
             self.utterance = self.speaking.say(parts, interruptible=interruptible)
             return
+        self.thinking.compose_next()
         self.utterance = self.speaking.open(interruptible=interruptible)
         self._to_say = list(parts)
         self.say_rest()

@@ -39,7 +39,7 @@ from flowengine.testing.simulation import (
     setup_of,
     simulate,
 )
-from tests.runtime.small_flows import talk
+from tests.runtime.small_flows import TALK, program, talk
 from tests.runtime.test_mouth import Stand
 from tests.runtime.test_properties import SETUP, WALL
 
@@ -95,6 +95,26 @@ def test_an_llm_that_never_answers_is_covered_and_then_leads_on_with_speech() ->
     call = simulate(talk(), [Caller.says("I would like to come")], llm=answers(LlmStalls()))
     place = said(call).index(ONE_MOMENT)
     assert said(call)[place + 1 :], "something is said after it"
+
+
+def test_words_that_the_llm_composes_are_covered_too() -> None:
+    node = {"kind": "say", "say": {"prompt": "Greet the caller."}}
+    edges = [{"from": "hello", "to": "bye"}]
+    nodes = {"hello": node, "bye": {"kind": "hangup"}}
+    made = program({"flow": "1", "id": "hi", "start": "hello", "nodes": nodes, "edges": edges})
+    call = simulate(made, [], llm=answers([LlmStalls(4000), "Good morning."]))
+    assert said(call) == [ONE_MOMENT, "Good morning."]
+
+
+def test_the_caller_s_wait_counts_through_nodes_and_the_phrase_is_not_said_at_once_again() -> None:
+    silent = {name: value for name, value in TALK["nodes"]["talk"].items() if name != "say"}
+    talks = program({**TALK, "nodes": {**TALK["nodes"], "person": silent}})
+    take = Proposes("take_edge", {"edge": "human", "quote": "a real person"})
+    asks: list[Step] = [Caller.says("a real person please"), Caller.hears("Here")]
+    for first_ms, second_ms, phrases in ((1500, 1500, 1), (3000, 1500, 1), (800, 800, 0)):
+        llm = answers([LlmStalls(first_ms), take], [LlmStalls(second_ms), "Here I am."])
+        call = simulate(talks, asks, llm=llm)
+        assert said(call).count(ONE_MOMENT) == phrases
 
 
 def test_a_caller_may_break_into_the_phrase_as_into_any_speech() -> None:
