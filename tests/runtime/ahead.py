@@ -12,6 +12,7 @@ from flowengine.events import (
     ReplyFailed,
     SpeakingFailed,
     TurnEnded,
+    Usage,
     UsageCounted,
 )
 from flowengine.runtime.effects import (
@@ -25,6 +26,8 @@ from flowengine.runtime.effects import (
 )
 
 MOST_A_TURN = 3
+BESIDE = Usage("beside", "m", "tokens", 10, estimated=True, wasted=True)
+"""What an attempt used that was not the answer."""
 
 
 @dataclass
@@ -100,7 +103,7 @@ class AheadLedger:
                 if wasted:
                     self.held = None
                     self.dropped.add(generation)
-            case Report(UsageCounted(usage)) if usage.wasted:
+            case Report(UsageCounted(usage)) if usage.wasted and usage != BESIDE:
                 self._drop()
             case Report(TurnEnded()):
                 self.in_turn = 0

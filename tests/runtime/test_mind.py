@@ -8,17 +8,19 @@ from typing import Any, cast
 
 import pytest
 
-from flowengine.events import ClauseReady, Input, ReplyEnded, Usage
+from flowengine.events import ClauseReady, Input, ReplyEnded, ReplyFailed, Usage
 from flowengine.ports import (
     LlmEnd,
     LlmEvent,
     LlmMessage,
     LlmRequest,
+    LlmSpent,
     LlmText,
     LlmTool,
     LlmToolUse,
     LlmUsage,
 )
+from flowengine.providers.faults import fault
 from flowengine.runtime.effects import AskLlm
 from flowengine.runtime.estimates import request_tokens, tokens_of
 from flowengine.runtime.mind import Mind
@@ -34,8 +36,9 @@ class Half:
 
     name = "half"
 
-    def __init__(self, *events: LlmEvent) -> None:
+    def __init__(self, *events: LlmEvent, fails: str = "") -> None:
         self.events = events
+        self.fails = fails
         self.is_closed = False
 
     def llm(self, provider: str, fallback: object) -> Half:
@@ -47,6 +50,8 @@ class Half:
                 yield event
             if self.events and isinstance(self.events[-1], LlmEnd):
                 return
+            if self.fails:
+                raise fault(self.fails, "scripted", self.name)
             await asyncio.Event().wait()
         finally:
             self.is_closed = True
@@ -74,8 +79,8 @@ def reported(llm: Half, then: Callable[[Mind], None], provider: str = "half") ->
     return asyncio.run(run())
 
 
-def ends(reports: list[Input]) -> list[ReplyEnded]:
-    return [event for event in reports if isinstance(event, ReplyEnded)]
+def ends(reports: list[Input]) -> list[ReplyEnded | ReplyFailed]:
+    return [event for event in reports if isinstance(event, (ReplyEnded, ReplyFailed))]
 
 
 def test_an_answer_that_is_cancelled_tells_what_it_used_by_estimate() -> None:
@@ -97,6 +102,38 @@ def test_what_the_vendor_said_so_far_counts() -> None:
     )
 
 
+BESIDE = Usage("other", "n", "tokens", 7, estimated=True, wasted=True)
+
+
+def test_what_other_attempts_used_is_told_with_the_end_of_whatever_kind() -> None:
+    usage = Usage("half", "m", "tokens", 5, 5)
+    whole = Half(LlmSpent((BESIDE,)), LlmText("Hi."), LlmEnd("stop", usage))
+    assert ends(reported(whole, lambda mind: None)) == [ReplyEnded(7, "stop", 0, usage, (BESIDE,))]
+    left = Half(LlmSpent((BESIDE, BESIDE)), LlmSpent((BESIDE,)))
+    (ended,) = ends(reported(left, Mind.close))
+    assert isinstance(ended, ReplyEnded)
+    assert (ended.reason, ended.spent) == ("cancelled", (BESIDE,))
+
+
+def test_what_failed_before_it_answered_is_told_as_it_came() -> None:
+    failing = Half(LlmUsage(Usage("half", "m", "tokens", 9)), LlmSpent((BESIDE,)), fails="dropped")
+    assert ends(reported(failing, lambda mind: None)) == [ReplyFailed(7, "dropped", (BESIDE,))]
+
+
+def test_an_answer_that_breaks_off_has_used_what_was_said_of_it() -> None:
+    known = Usage("really", "n", "tokens", 123)
+    broken = Half(LlmSpent((BESIDE,)), LlmUsage(known), LlmText("12345678"), fails="stalled")
+    own = Usage("really", "n", "tokens", 123, 2, estimated=True)
+    assert ends(reported(broken, lambda mind: None)) == [ReplyFailed(7, "stalled", (own, BESIDE))]
+
+
+def test_an_end_without_usage_is_estimated_where_it_is_known_who_answered() -> None:
+    known = Usage("really", "n", "tokens", 123)
+    silent = Half(LlmUsage(known), LlmText("1234"), LlmEnd("stop", None))
+    own = Usage("really", "n", "tokens", 123, 1, estimated=True)
+    assert ends(reported(silent, lambda mind: None)) == [ReplyEnded(7, "stop", 0, own)]
+
+
 def test_an_answer_without_a_token_used_its_question() -> None:
     (ended,) = reported(Half(), Mind.close)
     assert ended == ReplyEnded(
@@ -111,7 +148,8 @@ def test_a_whole_answer_is_told_once() -> None:
 
 
 def test_nothing_was_used_where_nobody_was_asked() -> None:
-    assert ends(reported(Half(), lambda mind: mind.cancel(7), provider="")) == []
+    told = reported(Half(), lambda mind: mind.cancel(7), provider="")
+    assert ends(told) == [ReplyFailed(7, "no_llm")]
 
 
 def test_another_answer_goes_on() -> None:

@@ -39,6 +39,7 @@ from flowengine.events import (
     ToolProposed,
     TransferEnded,
     Usage,
+    UsageCounted,
     UtteranceSpoken,
     Word,
 )
@@ -62,7 +63,7 @@ from flowengine.runtime.effects import (
     Speak,
 )
 from tests.runtime import small_flows as flows
-from tests.runtime.ahead import AheadLedger
+from tests.runtime.ahead import BESIDE, AheadLedger
 
 pytestmark = pytest.mark.unit
 
@@ -122,6 +123,8 @@ class World:
     ahead: AheadLedger = field(default_factory=AheadLedger)
     replies: list[int] = field(default_factory=list)
     tools: list[str] = field(default_factory=list)
+    spent_beside: list[Usage] = field(default_factory=list)
+    """What other attempts used, until it is counted."""
     has_begun: bool = False
     has_left: bool = False
     is_line_open: bool = False
@@ -144,6 +147,7 @@ class World:
         assert self.actor.waits == self.twin.waits
         assert self.actor.deadline_ms == self.twin.deadline_ms
         self.log.append((event, effects))
+        self.spent_beside += getattr(event, "spent", ())
         self.ahead.came(event, effects)
         for effect in effects:
             self.check(effect)
@@ -191,6 +195,8 @@ class World:
                 self.has_left = True
             case Report(UtteranceSpoken() as fact):
                 assert fact.text.startswith(fact.heard), "heard is a prefix of sent"
+            case Report(UsageCounted(usage)) if usage == BESIDE:
+                self.spent_beside.remove(BESIDE)  # which fails for what was not told
             case Report(CallBegan()):
                 assert not self.has_begun
                 self.has_begun = True
@@ -267,7 +273,10 @@ class World:
         if reply is not None and number % 5 in (2, 3):
             self.feed(ToolProposed(reply, f"a{number}", "note", {"day": "monday"}, False))
         if reply is not None and number % 5 > 2:
-            self.feed(ReplyEnded(reply, "stop", usage=Usage("s", "m", "tokens", 10, 5)))
+            spent = (BESIDE,) * (number % 2)
+            self.feed(
+                ReplyEnded(reply, "stop", usage=Usage("s", "m", "tokens", 10, 5), spent=spent)
+            )
         self.feed(SpeechStopped("energy"))
         if number % 3:
             self.feed(SegmentHeard(f"{text.upper()}.", 0.9, endpoint=True))
@@ -345,7 +354,7 @@ def plain_event(kind: str, number: int, other: int, reply: int, speech: int) -> 
         "clause": ClauseReady(reply, f"{text} "),
         "broken": ToolProposed(reply, f"b{number}", "note", None, before_text=False),
         "reply_ends": ReplyEnded(reply, "stop"),
-        "reply_fails": ReplyFailed(reply, "overloaded"),
+        "reply_fails": ReplyFailed(reply, "overloaded", (BESIDE,)),
         "late_tool": ToolEnded(f"call_1:{number}:0", "done", 200, None),
         "webhook": CallResumed(("ready", "other")[other % 2], {"a": 1}),
         "callee": CalleeAnswered("human"),
@@ -378,3 +387,27 @@ def test_whatever_comes(flow: str, ops: list[Op]) -> None:
         world.feed(Ticked())
     assert world.actor.is_over, f"the call hangs at {world.actor.node}: {world.actor.waits}"
     assert world.actor.receive(DigitPressed("1"), world.now_ms) == []
+
+
+@pytest.mark.parametrize("then", [None, EndRequested("draining")])
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_attempts_beside_an_answer_used_is_counted(then: Input | None, *, fails: bool) -> None:
+    world = World(FLOWS["talk"]())
+    world.finish()
+    world.turn("I want to talk about the weather")
+    reply, spent = world.replies[-1], (BESIDE, BESIDE)
+    if then is not None:
+        world.feed(then)
+    ended = ReplyEnded(reply, "stop", spent=spent)
+    world.feed(ReplyFailed(reply, "overloaded", spent) if fails else ended)
+    assert not world.spent_beside
+
+
+def test_so_it_is_when_the_answer_was_asked_for_in_vain() -> None:
+    world = World(FLOWS["talk"]())
+    world.finish()
+    world.feed(EndpointForeseen("hello you", 0.5))
+    world.feed(ReplyEnded(world.replies[-1], "stop", spent=(BESIDE,)))
+    assert world.spent_beside
+    world.feed(SegmentHeard("hello to all of you", 0.9, endpoint=True))
+    assert not world.spent_beside
