@@ -267,7 +267,7 @@ class World:
         self.feed(SpeechStarted("energy"))
         self.advance(200)
         self.feed(EndpointForeseen(text, 0.5))
-        reply = self.ahead.tentative
+        reply = None if self.ahead.has_ended else self.ahead.tentative
         if reply is not None and number % 5:
             self.feed(ClauseReady(reply, "Very well, "))
         if reply is not None and number % 5 in (2, 3):
