@@ -76,7 +76,7 @@ class LlmUse(ServiceUse):
     """The language model."""
 
     fallback: tuple[LlmUse, ...] | None = Field(
-        None, description="Who takes over when the vendor fails, in order."
+        None, description="Who takes over when the vendor fails or is late, in order."
     )
 
 

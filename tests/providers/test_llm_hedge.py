@@ -241,7 +241,7 @@ LLMS = st.lists(st.lists(SCRIPT, min_size=1, max_size=2), min_size=1, max_size=3
 
 
 def words_of(script: Sequence[Step]) -> list[str]:
-    return [step for step in script if step in ("a ", "b ")]  # type: ignore[misc]
+    return [step for step in script if step in ("a ", "b ")]
 
 
 @settings(max_examples=300, deadline=None)
