@@ -213,6 +213,8 @@ class Listening:
         if plan is not None:
             self._turns.forget()
             visit.cut_own_words()
+            if self._speaking.is_paused:
+                self._speaking.cut(by_caller=True)
         self._entry(self._keys.press(digit, self._context.now_ms, plan, edges))
         self._after_quiet()
 

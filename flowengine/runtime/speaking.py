@@ -296,13 +296,13 @@ class Speaking:
         return self._playout.is_paused
 
     def cut(self, *, by_caller: bool) -> list[Ended]:
-        """Drop everything that was not heard."""
-        if not self._queue:
+        """Drop everything that was not heard. A pause ends here, also of what is over by now."""
+        if not self._queue and not self.is_paused:
             return []
         context = self._context
         floor = context.generation + 1
         if by_caller:
-            context.report(BargeIn("confirmed", next(iter(self._queue))))
+            context.report(BargeIn("confirmed", next(iter(self._queue), 0)))
         self._floor = floor
         context.do(CutSpeech(floor))
         self._playout.cut(context.now_ms, floor)

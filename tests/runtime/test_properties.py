@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from flowengine.events import (
@@ -105,6 +105,12 @@ OP = st.tuples(
 )
 # Long ones are wanted as well: left alone, Hypothesis draws mostly short lists.
 OPS = st.one_of(st.lists(OP, max_size=20), st.lists(OP, min_size=40, max_size=80))
+
+# The mark of what a caller broke into comes when he has it paused; then his words are known.
+LATE_MARK: list[Op] = [
+    ("wait", 9, 0), ("play", 0, 0), ("play", 0, 0), ("wait", 5, 0), ("ahead", 0, 0),
+    ("mark", 0, 0), ("interim", 0, 0),
+]  # fmt: skip
 
 
 @dataclass
@@ -371,6 +377,7 @@ def plain_event(kind: str, number: int, other: int, reply: int, speech: int) -> 
 @pytest.mark.parametrize("flow", FLOWS)
 @settings(max_examples=150)
 @given(ops=OPS)
+@example(ops=LATE_MARK)
 def test_whatever_comes(flow: str, ops: list[Op]) -> None:
     world = World(FLOWS[flow]())
     for op in ops:
@@ -411,3 +418,25 @@ def test_so_it_is_when_the_answer_was_asked_for_in_vain() -> None:
     assert world.spent_beside
     world.feed(SegmentHeard("hello to all of you", 0.9, endpoint=True))
     assert not world.spent_beside
+
+
+def test_a_key_ends_a_pause_of_words_that_the_node_before_said() -> None:
+    nodes = {**flows.TALK["nodes"], "person": {"kind": "collect", "var": "size"}}
+    variables = {**flows.TALK["variables"], "size": {"type": "integer", "min": 1, "max": 99}}
+    world = World(flows.program({**flows.TALK, "nodes": nodes, "variables": variables}))
+    world.finish()
+    world.turn("a real person please")
+    reply = world.replies[-1]
+    world.feed(ClauseReady(reply, "Then tell me how many you are. "))
+    quote = {"edge": "human", "quote": "a real person please"}
+    world.play()
+    world.feed(ToolProposed(reply, "t1", "take_edge", quote, before_text=False))
+    world.feed(ReplyEnded(reply, "stop"))
+    assert world.actor.node == "person"
+    world.advance(3000)
+    world.feed(SpeechStarted("energy"))
+    assert world.is_paused
+    world.feed(DigitPressed("7"))
+    assert not world.is_paused
+    world.advance(5000)
+    assert world.actor.values["size"] == 7
