@@ -92,6 +92,7 @@ class Visit:
         self._to_say: list[Part] = []
         self.tools: dict[str, ToolProposed | None] = {}
         self._tool_count = 0
+        self._tools_until_ms = 0
         self._resume_words = resume_words
 
     # --- begin and end ---
@@ -259,6 +260,8 @@ class Visit:
             self.thinking.cancel()
             self.answer(asked.Spoken(item.heard, item.cut))
         elif isinstance(request, asked.Think):
+            if self.replying.awaits_tools:
+                return  # cut by the caller: the tools go on, and their results are answered
             self.replying.over(item.heard, cut=item.cut)
         elif isinstance(request, asked.Wait):
             self._hold_again(request)
@@ -312,7 +315,7 @@ class Visit:
 
     def interrupted(self) -> None:
         """The caller took the floor: what the LLM still writes is dropped."""
-        if self.replying.is_thinking and not self.tools:
+        if self.replying.is_thinking and not self.replying.awaits_tools:
             self.thinking.cancel()
 
     def evidence(self) -> None:
@@ -356,7 +359,7 @@ class Visit:
             self.answer(answers.spoken(self.context, self._expect, text, confidence))
             return True
         if isinstance(self._drive.request, asked.Think):
-            if self.tools:
+            if self.replying.awaits_tools:
                 # The turn stands in the conversation: the LLM sees it with the tool's result.
                 return True
             self.replying.abandon()
@@ -413,7 +416,9 @@ class Visit:
         self.host.tool_ledger[key] = {"tool": name, "outcome": "", "error": ""}
         context.do(RunTool(key, name, arguments, barrier, context.program.flow.id, context.scope()))
         limit_ms = duration_ms(tool.timeout or "5s") + TOOL_GRACE_MS
-        context.waits.start("tool", context.now_ms, limit_ms)
+        # Of tools side by side the slowest may take its time.
+        self._tools_until_ms = max(self._tools_until_ms, context.now_ms + limit_ms)
+        context.waits.start("tool", context.now_ms, self._tools_until_ms - context.now_ms)
 
     def tool_ended(self, event: ToolEnded) -> None:
         """A tool of this visit has its outcome."""
@@ -422,6 +427,7 @@ class Visit:
         proposal = self.tools.pop(event.key)
         if not self.tools:
             self.context.waits.stop("tool")
+            self._tools_until_ms = 0
         request = self._drive.request
         if proposal is None:
             if isinstance(request, asked.CallTool):
@@ -441,9 +447,8 @@ class Visit:
                 tool_id=proposal.id,
             )
         )
-        if self.host.changed() or self.tools:
-            return
-        self.replying.go_on()
+        if not self.host.changed():
+            self.replying.tool_over(event.key)
 
     def _tool_outcome(
         self, name: str, event: ToolEnded, arguments: Mapping[str, Json]
