@@ -220,7 +220,7 @@ def part_settings() -> str:
             continue
         alias = info.validation_alias
         variable = alias if isinstance(alias, str) else PREFIX + name.upper()
-        default = info.default
+        default = "" if info.is_required() or info.default_factory else info.default
         is_empty = str(default) in ("", "**********")
         shown = (
             ""

@@ -43,6 +43,16 @@ class _Tool(FlowModel):
         default_factory=dict, description="Variables set from `result` after the tool is done."
     )
 
+    @property
+    def may_act(self) -> bool:
+        """Whether using the tool may change something outside."""
+        return True
+
+    @property
+    def describes_itself(self) -> bool:
+        """Whether what the tool takes is known to its server only."""
+        return False
+
 
 class HttpTool(_Tool):
     """One HTTP request."""
@@ -63,6 +73,10 @@ class HttpTool(_Tool):
     body: ToolJson | None = Field(None, description="The request's body, as JSON.")
     retry: int = Field(0, ge=0, le=5, description="How often a failed request is tried again.")
 
+    @property
+    def may_act(self) -> bool:
+        return self.method != "GET"
+
 
 class PythonTool(_Tool):
     """A function of an installed package."""
@@ -77,6 +91,15 @@ class McpTool(_Tool):
     kind: Literal["mcp"] = Field(description="A tool of an MCP server.")
     server: str = Field(description="The server, by its name in the settings.")
     name: str = Field(description="The tool's name on that server.")
+
+    @property
+    def describes_itself(self) -> bool:
+        return not self.input
+
+    @property
+    def target(self) -> str:
+        """Server and tool as one name."""
+        return f"{self.server}/{self.name}"
 
 
 Tool: TypeAlias = HttpTool | PythonTool | McpTool

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from flowengine.flow.cel_values import local
+from flowengine.flow.tools import McpTool
 from flowengine.flow.variables import Variable
 from flowengine.nodes.stage import Extract, Think
 from flowengine.ports import LlmMessage, LlmRequest, LlmTool
@@ -193,4 +194,8 @@ def _note(variables: Mapping[str, Variable]) -> LlmTool:
 
 def _flow_tool(context: Context, name: str) -> LlmTool:
     tool = context.frame.program.flow.tools[name]
-    return LlmTool(name, tool.description or name, object_schema(tool.input))
+    offer = context.server.offers.get(tool.target) if isinstance(tool, McpTool) else None
+    if offer is None or not tool.describes_itself:
+        said = tool.description or (offer and offer.description) or name
+        return LlmTool(name, said, object_schema(tool.input))
+    return LlmTool(name, tool.description or offer.description or name, offer.parameters)

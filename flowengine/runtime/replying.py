@@ -25,7 +25,7 @@ from flowengine.nodes.stage import Expect
 from flowengine.runtime.conversation import Entry, tool_result_text
 from flowengine.runtime.prompting import DONE
 from flowengine.runtime.thinking import Proposals
-from flowengine.runtime.tool_inputs import judged
+from flowengine.runtime.tool_inputs import Judged, judged
 
 if TYPE_CHECKING:
     from flowengine.runtime.visit import Visit
@@ -303,8 +303,10 @@ class Replying:
     ) -> None:
         """Run a tool that the LLM called, once its arguments fit."""
         context = self._visit.context
-        inputs = context.program.flow.tools[proposal.name].input
-        given = judged(inputs, proposal.arguments or {}, context.program, context.scope())
+        tool = context.program.flow.tools[proposal.name]
+        given = Judged(proposal.arguments or {})
+        if not tool.describes_itself:
+            given = judged(tool.input, given.arguments, context.program, context.scope())
         if given.faults:
             self._refuse(proposal, "; ".join(given.faults), results)
             return

@@ -14,7 +14,13 @@ from flowengine.flow.tools import HttpTool, PythonTool
 from flowengine.flow.types import duration_ms
 from flowengine.ports import ToolJob, ToolResult
 from flowengine.runtime.effects import RunTool
-from flowengine.runtime.tools import TIMEOUT_MS, HttpToolSpec, PythonToolSpec, ToolRunner
+from flowengine.runtime.tools import (
+    TIMEOUT_MS,
+    HttpToolSpec,
+    McpToolSpec,
+    PythonToolSpec,
+    ToolRunner,
+)
 
 
 async def run_tool(runner: ToolRunner, program: Program, effect: RunTool) -> ToolResult:
@@ -31,7 +37,7 @@ async def run_tool(runner: ToolRunner, program: Program, effect: RunTool) -> Too
         )
     if isinstance(tool, PythonTool):
         return await runner.run(job, PythonToolSpec(tool.function, timeout_ms))
-    return ToolResult("failed", error="not_supported")
+    return await runner.run(job, McpToolSpec(tool.server, tool.name, timeout_ms))
 
 
 def _subflow(program: Program, flow_id: str) -> Program | None:

@@ -410,11 +410,11 @@ class Visit:
     def run_tool(self, key: str, name: str, arguments: Mapping[str, Json], by: Any) -> None:
         context = self.context
         tool = context.program.flow.tools[name]
-        barrier = getattr(tool, "method", "POST") != "GET"
         shown = masked_arguments(context.frame, arguments)
         context.report(ToolCalled(key, name, shown, by))
         self.host.tool_ledger[key] = {"tool": name, "outcome": "", "error": ""}
-        context.do(RunTool(key, name, arguments, barrier, context.program.flow.id, context.scope()))
+        flow = context.program.flow.id
+        context.do(RunTool(key, name, arguments, tool.may_act, flow, context.scope()))
         limit_ms = duration_ms(tool.timeout or "5s") + TOOL_GRACE_MS
         # Of tools side by side the slowest may take its time.
         self._tools_until_ms = max(self._tools_until_ms, context.now_ms + limit_ms)
