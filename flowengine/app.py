@@ -30,6 +30,7 @@ from flowengine.runtime.call import Watch
 from flowengine.runtime.context import DEFAULTS
 from flowengine.runtime.flow_files import FlowFiles, LoadedFlow
 from flowengine.runtime.functions import GROUP, is_offered
+from flowengine.runtime.knowledge import Library
 from flowengine.runtime.mcp_servers import McpServers
 from flowengine.runtime.mouth import speaker_of, voice_request
 from flowengine.runtime.prompts import PromptCache
@@ -79,7 +80,12 @@ class Engine:
         self.vendors = SupervisedVendors(ProviderSettings(values), self.server, deadlines)
         self.store: CallStore = store or SqliteStore(_sqlite_path(settings.database()))
         self.prompts = PromptCache(settings.data / "prompts")
-        self._tools = ToolRunner(secrets or {}, allow_private=allow_private_tools, mcp=mcp)
+        self._tools = ToolRunner(
+            secrets or {},
+            allow_private=allow_private_tools,
+            mcp=mcp,
+            library=Library.of_files(self.flow.flows),
+        )
         self.services = Services(
             self.vendors, self.prompts, AudioFiles(self.flow.folders), self._tools
         )

@@ -17,6 +17,7 @@ from flowengine.ports import LlmText, LlmToolUse, ToolResult
 from flowengine.providers.settings import ProviderSettings
 from flowengine.providers.vendors import SupervisedVendors, server_defaults
 from flowengine.runtime.effects import AskLlm, RunTool
+from flowengine.runtime.knowledge import Library
 from flowengine.runtime.mcp_servers import McpServers
 from flowengine.runtime.tool_requests import run_tool
 from flowengine.runtime.tools import ToolRunner
@@ -27,8 +28,12 @@ from flowengine.testing.simulated_llm import Answer, Item, LlmFails, Proposes
 class Rehearsal:
     """Asks providers and runs tools while the virtual clock stands still."""
 
-    def __init__(self, program: Program, settings: Settings) -> None:
+    def __init__(
+        self, program: Program, settings: Settings, library: Library | None = None
+    ) -> None:
+        """`library`: what the flow's knowledge tools search."""
         self._program = program
+        self._library = library
         self._settings = settings
         values = settings.provider_settings()
         self.server = server_defaults(values)
@@ -70,7 +75,9 @@ class Rehearsal:
         if self._tools is None:
             allow_private = self._settings.allow_private_tools
             mcp = McpServers(self._settings.mcp_servers, allow_private=allow_private)
-            self._tools = ToolRunner(tool_secrets(), allow_private=allow_private, mcp=mcp)
+            self._tools = ToolRunner(
+                tool_secrets(), allow_private=allow_private, mcp=mcp, library=self._library
+            )
         return self._tools
 
     async def _ask(self, effect: AskLlm) -> Answer:

@@ -1,4 +1,4 @@
-"""Tools: what a flow may call outside itself, by HTTP, in Python or over MCP."""
+"""Tools: what a flow may call outside itself (HTTP, Python, MCP), and files that it searches."""
 
 from __future__ import annotations
 
@@ -102,16 +102,41 @@ class McpTool(_Tool):
         return f"{self.server}/{self.name}"
 
 
-Tool: TypeAlias = HttpTool | PythonTool | McpTool
-_kinds: dict[str, type[HttpTool | PythonTool | McpTool]] = {
+class KnowledgeTool(FlowModel):
+    """A search in files that belong to the flow."""
+
+    result: ClassVar[dict[str, str]] = {"body": "any"}
+    input: ClassVar[dict[str, Variable]] = {
+        "query": Variable.model_validate(
+            {"type": "text", "description": "what the caller wants to know, in his own words"}
+        )
+    }
+    timeout: ClassVar[Duration | None] = None
+    may_act: ClassVar[bool] = False
+    describes_itself: ClassVar[bool] = False
+
+    kind: Literal["knowledge"] = Field(description="A search in files of the flow.")
+    description: str = Field("", description="What the files know, in words for the LLM.")
+    files: tuple[str, ...] = Field(
+        description="Text, Markdown or HTML files, by their paths from the flow's file.",
+        min_length=1,
+    )
+    save: dict[VariableName, ResultCel] = Field(
+        default_factory=dict, description="Variables set from `result` after the search."
+    )
+
+
+Tool: TypeAlias = HttpTool | PythonTool | McpTool | KnowledgeTool
+_kinds: dict[str, type[HttpTool | PythonTool | McpTool | KnowledgeTool]] = {
     "http": HttpTool,
     "python": PythonTool,
     "mcp": McpTool,
+    "knowledge": KnowledgeTool,
 }
 
 
 def _tool(value: Any, info: ValidationInfo) -> Tool:
-    if isinstance(value, (HttpTool, PythonTool, McpTool)):
+    if isinstance(value, (HttpTool, PythonTool, McpTool, KnowledgeTool)):
         return value
     if not isinstance(value, dict):
         raise wrong("wrong_type", "A tool is an object.", 'Write {"kind": "http", …}.')

@@ -1,4 +1,4 @@
-"""Runs the tools of a flow: HTTP requests, Python functions, tools of MCP servers.
+"""Runs the tools of a flow: HTTP, Python functions, MCP servers, searches in files.
 
 Each comes to exactly one outcome. The actor asks for a tool by `ToolJob`; its spec is rendered,
 secrets included, just before it is run, and is neither journalled nor logged. Whatever goes
@@ -27,6 +27,7 @@ from flowengine.events import Json
 from flowengine.ports import ToolJob, ToolResult
 from flowengine.runtime.egress import GuardedBackend, GuardedTransport, TargetRefused
 from flowengine.runtime.functions import Functions
+from flowengine.runtime.knowledge import Library
 from flowengine.runtime.mcp_servers import McpServers
 
 TIMEOUT_MS = 5000
@@ -76,7 +77,15 @@ class McpToolSpec:
     timeout_ms: int = TIMEOUT_MS
 
 
-ToolSpec = HttpToolSpec | PythonToolSpec | McpToolSpec
+@dataclass(frozen=True, slots=True)
+class KnowledgeToolSpec:
+    """A search in the files of a flow, for the job's `query`."""
+
+    flow: str
+    timeout_ms: int = TIMEOUT_MS
+
+
+ToolSpec = HttpToolSpec | PythonToolSpec | McpToolSpec | KnowledgeToolSpec
 RenderSpec = Callable[[Mapping[str, str]], ToolSpec]
 """Renders a tool's templates with the secrets; KeyError for a secret that there is not."""
 
@@ -92,11 +101,13 @@ class ToolRunner:
         backend: GuardedBackend | None = None,
         functions: Functions | None = None,
         mcp: McpServers | None = None,
+        library: Library | None = None,
     ) -> None:
         _keep_urls_out_of_logs()
         self._secrets = secrets
         self._functions = functions or Functions()
         self.mcp = mcp or McpServers({})
+        self._library = library or Library()
         self._client = httpx2.AsyncClient(
             transport=GuardedTransport(backend or GuardedBackend(allow_private=allow_private)),
             trust_env=False,
@@ -126,6 +137,9 @@ class ToolRunner:
                         result = await self._functions.call(function, job.arguments, MOST_BYTES)
                     case McpToolSpec(server, name):
                         result = await self.mcp.call(server, name, job.arguments, job.key)
+                    case KnowledgeToolSpec(flow):
+                        question = str(job.arguments.get("query") or "")
+                        result = await self._library.look_up(flow, job.tool, question)
         except TimeoutError:
             result = ToolResult("timeout", error="deadline")
         except Exception as error:  # noqa: BLE001 - a tool's fault never ends a call, and its

@@ -17,6 +17,7 @@ from flowengine.events import (
     CallResumed,
     FaultMet,
     Json,
+    PassagesFound,
     ToolCalled,
     ToolEnded,
     ToolProposed,
@@ -24,6 +25,7 @@ from flowengine.events import (
 )
 from flowengine.flow.kind import Node
 from flowengine.flow.parts import Composed, Part, Pause
+from flowengine.flow.tools import KnowledgeTool
 from flowengine.flow.types import duration_ms
 from flowengine.nodes import stage as asked
 from flowengine.nodes.stage import Expect, Outcome, Request
@@ -458,6 +460,8 @@ class Visit:
         if event.outcome == "done":
             result = {"status": event.status, "body": event.body}
             tool = context.program.flow.tools[name]
+            if isinstance(tool, KnowledgeTool):
+                context.report(PassagesFound(event.key, name, sources_of(event.body)))
             for variable, value in evaluated(context, tool.save, result):
                 self.host.set_value(variable, value, "tool")
         return asked.ToolOutcome(event.outcome, event.status, event.body, event.error)
@@ -513,6 +517,16 @@ class Visit:
                     self.tool_ended(ToolEnded(key, "timeout", error="timeout"))
             case "reply":
                 self.replying.overdue()
+
+
+def sources_of(body: Json) -> tuple[Mapping[str, Json], ...]:
+    """Where the passages of a search stand, without their words."""
+    found = body.get("passages") if isinstance(body, dict) else None
+    return tuple(
+        {"file": item["file"], "heading": item["heading"]}
+        for item in found or ()
+        if isinstance(item, dict) and "file" in item and "heading" in item
+    )
 
 
 def value_set(context: Context, name: str, value: Json, by: Any) -> ValueSet:

@@ -19,6 +19,7 @@ from flowengine.ports import LlmTool, ToolResult
 from flowengine.settings import load_settings
 from flowengine.testing.phone_audio import babble
 from flowengine.testing.providers.answers import Answer, saying
+from flowengine.testing.simulated_llm import Item
 from flowengine.testing.simulation import Caller, Proposes, World, setup_of, simulate
 from tests.runtime.house import CALLED, CALLER, running, vendors
 from tests.runtime.small_flows import program
@@ -117,7 +118,7 @@ def test_a_rehearsal_uses_the_server_too(tmp_path: Path) -> None:
     file.write_bytes(orjson.dumps(SERVERS))
     settings = load_settings({"FLOWENGINE_MCP_SERVERS": str(file)})
     made = program(FLOW)
-    answers = [[Proposes("account", {"phone": "+14155550100"})], ["You are Ada."]]
+    answers: list[list[Item]] = [[Proposes("account", {"phone": "+14155550100"})], ["You are Ada."]]
     with Rehearsal(made, settings) as rehearsal:
         call = simulate(
             made,

@@ -6,8 +6,8 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +92,7 @@ async def over_http(**settings: Any) -> AsyncIterator[McpServers]:
         await web.stop()
 
 
-WAYS = {
+WAYS: dict[str, Callable[[], AbstractAsyncContextManager[McpServers]]] = {
     "stdio": over_stdio,
     "http": over_http,
     "http_json": lambda: over_http(json_response=True, stateless_http=True),
