@@ -84,6 +84,10 @@ def test_a_spoken_question_finds_its_passage_among_three(question: str, answer: 
     assert any(answer in " ".join(item["text"].split()) for item in three)
 
 
+def test_the_example_has_no_finding() -> None:
+    assert LOADED.warnings == ()
+
+
 def test_most_are_found_first() -> None:
     first = [answer in " ".join(found(q)[0]["text"].split()) for q, answer in QUESTIONS]
     assert sum(first) >= 0.7 * len(first)
