@@ -11,7 +11,7 @@ import asyncio
 import re
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -129,9 +129,13 @@ class Library:
             return ToolResult("failed", error="no_such_tool")
         return await asyncio.to_thread(_found, source, question)
 
-    def look_up_now(self, flow: str, tool: str, question: str) -> ToolResult:
-        """The same at once, for calls that are simulated."""
-        return _found(self._sources[(flow, tool)], question)
+    def tools(self, flow: str) -> dict[str, Callable[..., ToolResult]]:
+        """The tools of a flow as functions of `query`, for calls that are simulated."""
+        return {
+            name: lambda query="", source=source: _found(source, query)
+            for (owner, name), source in self._sources.items()
+            if owner == flow
+        }
 
 
 def knowledge_tools(flow: Flow) -> Iterator[tuple[str, KnowledgeTool]]:

@@ -41,6 +41,7 @@ pytestmark = pytest.mark.conversation
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "questions"
 LOADED = FlowFiles().load(EXAMPLE / "flow.json")
 LIBRARY = Library.of_files(LOADED.flows)
+SEARCH = LIBRARY.tools("questions")
 
 # --- what a spoken question finds ---
 
@@ -71,7 +72,7 @@ QUESTIONS = [
 
 
 def found(question: str) -> list[dict[str, str]]:
-    result = LIBRARY.look_up_now("questions", "house", question)
+    result = SEARCH["house"](query=question)
     assert result.outcome == "done"
     passages_found: list[dict[str, str]] = result.body["passages"]
     return passages_found
@@ -207,7 +208,7 @@ def asked(*questions: str) -> SimulatedCall:
         LOADED.program,
         [Caller.hears("what would you like to know"), *script, Caller.hangs_up()],
         llm=Llm(),
-        tools={"house": lambda query: LIBRARY.look_up_now("questions", "house", query)},
+        tools=SEARCH,
     )
 
 
@@ -271,11 +272,10 @@ def test_a_tool_node_searches_without_an_llm(tmp_path: Path) -> None:
     }
     path.write_bytes(orjson.dumps(document))
     loaded = FlowFiles().load(path)
-    library = Library.of_files(loaded.flows)
     call = simulate(
         loaded.program,
         [Caller.says("when do you open")],
-        tools={"files": lambda query: library.look_up_now("plain", "files", query)},
+        tools=Library.of_files(loaded.flows).tools("plain"),
     )
     assert call.said("We open at nine.")
 

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from flowengine.events import FaultMet, MoveRefused, ToolCalled
 from flowengine.ports import LlmRequest, ToolResult
+from flowengine.providers import anthropic_messages, google_content
+from flowengine.providers.chat_hosts import ChatHost, chat_body
 from flowengine.runtime.conversation import RUNNING
 from flowengine.runtime.thinking import ROUNDS
 from flowengine.testing.result import SimulatedCall
@@ -125,6 +127,22 @@ def test_tools_of_one_answer_run_together_and_their_results_go_back_together() -
         {"number": 7},
         {"tables": 3},
     ]
+
+
+def test_every_vendor_gets_them_back_side_by_side() -> None:
+    llm = Llm([Proposes("look", {}), Proposes("book", GOOD)])
+    called(llm)
+    asked = llm.asked[1]
+    chat = chat_body(ChatHost("some", "https://llm.example/v1"), asked, "")["messages"]
+    assert [message["role"] for message in chat[-3:]] == ["assistant", "tool", "tool"]
+    assert len(chat[-3]["tool_calls"]) == 2
+    for body, use, result in (
+        (anthropic_messages.body(asked)["messages"], "tool_use", "tool_result"),
+        (google_content.body(asked, {})["contents"], "functionCall", "functionResponse"),
+    ):
+        calls, results = (turn.get("content") or turn["parts"] for turn in body[-2:])
+        assert [part.get("type") == use or use in part for part in calls] == [True, True]
+        assert [part.get("type") == result or result in part for part in results] == [True, True]
 
 
 def test_side_by_side_the_slowest_has_its_own_time() -> None:
