@@ -43,6 +43,13 @@ _CLOSED = -32000
 """JSON-RPC error of the SDK for a connection that ended."""
 _FORGOTTEN = "Session terminated"
 """What the SDK makes of a server that knows the session no more: it did not look at the request."""
+_UNREACHED = (
+    httpx2.ConnectError,
+    httpx2.ConnectTimeout,
+    FileNotFoundError,
+    PermissionError,
+)
+"""No connection was made, or no program was started."""
 
 log = structlog.get_logger(__name__)
 
@@ -246,8 +253,9 @@ class _Session:
             log.warning("mcp_answer_unread", server=self._name, error=_kind(error))
             return ToolResult("failed", error="protocol"), False
         if error.code == _CLOSED:
+            # Whatever ended it, this call may have come through and acted.
             down = await held.why()
-            return ToolResult("failed", error=down.code), down.code == "connect"
+            return ToolResult("failed", error=down.code), False
         if error.message == _FORGOTTEN:
             held.ended.set()
             return ToolResult("failed", error="dropped"), True
@@ -396,9 +404,7 @@ def _code(error: BaseException) -> str:
     for cause in _causes(error):
         if isinstance(cause, TargetRefused):
             return "target_refused"
-        if isinstance(cause, (httpx2.ConnectError, httpx2.ConnectTimeout, FileNotFoundError)):
-            return "connect"
-        if isinstance(cause, OSError):
+        if isinstance(cause, _UNREACHED):
             return "connect"
     return "dropped"
 
