@@ -20,7 +20,7 @@ from flowengine.errors import ConfigError, ProviderError
 from flowengine.events import Json
 from flowengine.flow.defaults import LlmUse, SttUse, TtsUse
 from flowengine.flow.program import Program
-from flowengine.flow.tools import PythonTool
+from flowengine.flow.tools import McpTool, PythonTool
 from flowengine.ids import NodeId
 from flowengine.ports import CallRow, CallStore, Carrier
 from flowengine.providers.deadlines import Deadlines
@@ -30,6 +30,8 @@ from flowengine.runtime.audio_files import AudioFiles
 from flowengine.runtime.call import Watch
 from flowengine.runtime.flow_files import FlowFiles, LoadedFlow
 from flowengine.runtime.functions import GROUP, is_offered
+from flowengine.runtime.knowledge import Library
+from flowengine.runtime.mcp_servers import McpServers
 from flowengine.runtime.prompts import PromptCache
 from flowengine.runtime.services import Services
 from flowengine.runtime.static_texts import audio_names, static_texts
@@ -68,14 +70,22 @@ class Engine:
         self.settings = settings
         self._files = FlowFiles()
         self.flow: LoadedFlow = self._files.load(flow, others)
+        mcp = McpServers(settings.mcp_servers, allow_private=allow_private_tools)
         for program in _with_subflows(self.flow.program):
             _refuse_unknown_functions(program)
+        for tool, where in mcp_tools(self.flow.program):
+            mcp.check(tool, where)
         values = settings.provider_settings()
         self.server = server_defaults(values)
         self.vendors = SupervisedVendors(ProviderSettings(values), self.server, deadlines)
         self.store: CallStore = store or SqliteStore(_sqlite_path(settings.database()))
         self.prompts = PromptCache(settings.data / "prompts")
-        self._tools = ToolRunner(secrets or {}, allow_private=allow_private_tools)
+        self._tools = ToolRunner(
+            secrets or {},
+            allow_private=allow_private_tools,
+            mcp=mcp,
+            library=Library.of_files(self.flow.flows),
+        )
         self.services = Services(
             self.vendors, self.prompts, AudioFiles(self.flow.folders), self._tools
         )
@@ -100,9 +110,10 @@ class Engine:
     async def warm(self, *, prompts: bool = True) -> None:
         """Get ready: SDKs, connections, recordings of the flow; then prompts in the background.
 
-        Raises ConfigError for a provider that the flow names and that is not set up, FlowError
-        for a recording that is missing.
+        Raises ConfigError for a provider or a tool of an MCP server that the flow names and that
+        is not there, FlowError for a recording that is missing.
         """
+        self.server.offers = await self._tools.mcp.start(mcp_tools(self.flow.program))
         stts, llms, ttss = self._uses()
         try:
             await self.vendors.warm(stts, llms, ttss)
@@ -188,6 +199,16 @@ def _with_subflows(program: Program) -> list[Program]:
     for inner in program.subflows.values():
         found += _with_subflows(inner)
     return found
+
+
+def mcp_tools(program: Program) -> list[tuple[McpTool, str]]:
+    """The tools of MCP servers that a flow and those that it calls use, each with its place."""
+    return [
+        (tool, f"{inner.flow.id}: /tools/{name}")
+        for inner in _with_subflows(program)
+        for name, tool in inner.flow.tools.items()
+        if isinstance(tool, McpTool)
+    ]
 
 
 def _refuse_unknown_functions(program: Program) -> None:

@@ -437,6 +437,15 @@ class ToolCalled:
 
 
 @dataclass(frozen=True, slots=True)
+class PassagesFound:
+    """What a search in the flow's files gave: each passage's `file` and `heading`, best first."""
+
+    key: str
+    tool: str
+    passages: tuple[Mapping[str, Json], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class UsageCounted:
     """A provider's usage, for cost."""
 
@@ -487,6 +496,7 @@ Fact = (
     | UtteranceSpoken
     | BargeIn
     | ToolCalled
+    | PassagesFound
     | UsageCounted
     | WaitPassed
     | FaultMet

@@ -134,12 +134,17 @@ class LlmTool:
 
 @dataclass(frozen=True, slots=True)
 class LlmRequest:
-    """One streamed answer; `options` are the vendor's own settings (temperature …)."""
+    """One streamed answer; `options` are the vendor's own settings (temperature …).
+
+    `may_call` False: the tools stand there, for earlier calls of them do too and the vendor's
+    cache goes by them, but the answer is to be words.
+    """
 
     model: str
     messages: tuple[LlmMessage, ...]
     tools: tuple[LlmTool, ...] = ()
     options: Mapping[str, Json] = field(default_factory=dict)
+    may_call: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,16 +8,27 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import json
 import os
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
@@ -37,6 +48,8 @@ _FIXES = {
     "FLOWENGINE_LOG_LEVEL": "Use debug, info, warning or error.",
     "FLOWENGINE_MAX_CALLS": "Use a whole number from 1 to 10000.",
     "FLOWENGINE_ALLOW_PRIVATE_TOOLS": "Use true or false.",
+    "FLOWENGINE_MCP_SERVERS": 'Set it to JSON such as {"crm": {"url": "https://crm.example/mcp"}},'
+    " or to the path of a .json or .toml file that holds the same.",
 }
 
 
@@ -54,6 +67,35 @@ def socket_url(http_url: str) -> str:
     """The WebSocket address that belongs to an http(s) one: wss for https, ws for http."""
     scheme, rest = http_url.split("://", 1)
     return ("wss://" if scheme == "https" else "ws://") + rest
+
+
+class McpServer(BaseModel):
+    """One MCP server: a program that we run and speak to over its pipes, or an address."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    command: str = ""
+    args: tuple[str, ...] = ()
+    env: Mapping[str, SecretStr] = Field(default_factory=dict)
+    """Added to PATH, HOME and the like; nothing else of our environment reaches the program."""
+    url: str = ""
+    """Streamable HTTP."""
+    headers: Mapping[str, SecretStr] = Field(default_factory=dict)
+    private: bool = False
+    """Whether `url` may lead to this machine or its own network."""
+
+    @model_validator(mode="after")
+    def _is_one_kind(self) -> Self:
+        if bool(self.command) == bool(self.url):
+            raise ValueError("has either a command or a url")
+        if self.url and (self.args or self.env):
+            raise ValueError("has a url, with which args and env mean nothing")
+        if self.command and (self.headers or self.private):
+            raise ValueError("has a command, with which headers and private mean nothing")
+        parts = urlsplit(self.url)
+        if self.url and (parts.scheme not in ("http", "https") or not parts.hostname):
+            raise ValueError("has a url that is no http(s) address")
+        return self
 
 
 class Settings(BaseSettings):
@@ -82,6 +124,11 @@ class Settings(BaseSettings):
     max_calls: int = Field(default=50, ge=1, le=10_000, title="Calls at a time per process")
     allow_private_tools: bool = Field(default=False, title="Tools may reach private addresses")
     """Whether requests of flows may go to this machine and its own network."""
+
+    mcp_servers: Annotated[Mapping[str, McpServer], NoDecode] = Field(
+        default_factory=dict, title="MCP servers"
+    )
+    """What a flow's `mcp` tools may name, as JSON or the path of a JSON or TOML file."""
 
     twilio_account_sid: str = Field(default="", validation_alias="TWILIO_ACCOUNT_SID")
     twilio_auth_token: SecretStr = Field(
@@ -117,6 +164,11 @@ class Settings(BaseSettings):
         if value and "://" not in value:
             raise ValueError("is no URL")
         return value
+
+    @field_validator("mcp_servers", mode="before")
+    @classmethod
+    def _of_servers(cls, value: Any) -> Any:
+        return _mcp_servers(value) if isinstance(value, str) else value
 
     @field_validator("data")
     @classmethod
@@ -174,6 +226,33 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
             fix="Correct the variables named above and start again.",
         )
     return settings
+
+
+def _mcp_servers(value: str) -> dict[str, McpServer]:
+    """Servers from the variable itself, or from the file that it names."""
+    text, is_toml = value, False
+    if not value.lstrip().startswith("{"):
+        try:
+            text = Path(value).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValueError(f"the file cannot be read ({type(error).__name__})") from error
+        is_toml = value.endswith(".toml")
+    try:
+        document = tomllib.loads(text) if is_toml else json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"is no {'TOML' if is_toml else 'JSON'}") from error
+    if not isinstance(document, dict):
+        raise ValueError("is no object of servers by name")  # noqa: TRY004 - pydantic tells it
+    servers = {}
+    for name, server in document.items():
+        try:
+            servers[name] = McpServer.model_validate(server)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in (name, *first["loc"]))
+            reason = str(first["msg"]).removeprefix("Value error, ")
+            raise ValueError(f"{place}: {reason[:1].lower() + reason[1:]}") from error
+    return servers
 
 
 def _known_names() -> frozenset[str]:

@@ -26,7 +26,7 @@ from flowengine.flow.defaults import Defaults, Limits, LlmUse, Retry, SttUse, Tt
 from flowengine.flow.document import Flow
 from flowengine.flow.edge_model import Edge
 from flowengine.flow.kind import Node, OutcomeSpec
-from flowengine.flow.tools import HttpTool, McpTool, PythonTool, Tool
+from flowengine.flow.tools import HttpTool, KnowledgeTool, McpTool, PythonTool, Tool
 from flowengine.flow.variables import Variable, VariableType
 from flowengine.nodes import load_kinds
 from flowengine.runtime.lifecycle import diagram
@@ -220,7 +220,7 @@ def part_settings() -> str:
             continue
         alias = info.validation_alias
         variable = alias if isinstance(alias, str) else PREFIX + name.upper()
-        default = info.default
+        default = "" if info.is_required() or info.default_factory else info.default
         is_empty = str(default) in ("", "**********")
         shown = (
             ""
@@ -278,6 +278,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "http": lambda: model_table(HttpTool, without=frozenset({"kind"})),
     "python": lambda: model_table(PythonTool, without=frozenset({"kind"})),
     "mcp": lambda: model_table(McpTool, without=frozenset({"kind"})),
+    "knowledge": lambda: model_table(KnowledgeTool, without=frozenset({"kind"})),
     "edge": lambda: model_table(Edge),
     "codes": part_codes,
     "settings": part_settings,

@@ -54,6 +54,7 @@ OWNERS = {
     "deepgram": "flowengine/providers/deepgram*",
     "elevenlabs": "flowengine/providers/elevenlabs*",
     "google": "flowengine/providers/google*",
+    "mcp": "flowengine/runtime/mcp_servers*",
     "hibari_tts": "flowengine/providers/local/*",
     "onnxruntime": "flowengine/providers/local/*",
     "openai": "flowengine/providers/openai*",

@@ -154,3 +154,50 @@ def test_the_process_environment_is_the_default(monkeypatch: pytest.MonkeyPatch)
     settings = load_settings()
     assert settings.max_calls == 9
     assert settings.provider_settings()["ANTHROPIC_API_KEY"] == "k"
+
+
+SERVERS = """{"crm": {"command": "crm-mcp", "args": ["-q"], "env": {"TOKEN": "hush"}},
+"shop": {"url": "https://shop.example/mcp", "headers": {"Authorization": "hush"}}}"""
+TOML = """
+[crm]
+command = "crm-mcp"
+args = ["-q"]
+env = { TOKEN = "hush" }
+[shop]
+url = "https://shop.example/mcp"
+headers = { Authorization = "hush" }
+"""
+
+
+def test_mcp_servers_are_json_or_a_file(tmp_path: Path) -> None:
+    json_file, toml_file = tmp_path / "servers.json", tmp_path / "servers.toml"
+    json_file.write_text(SERVERS)
+    toml_file.write_text(TOML)
+    read = [
+        load_settings({"FLOWENGINE_MCP_SERVERS": str(value)}).mcp_servers
+        for value in (SERVERS, json_file, toml_file)
+    ]
+    assert read[0] == read[1] == read[2]
+    assert list(read[0]) == ["crm", "shop"]
+    assert read[0]["crm"].env["TOKEN"].get_secret_value() == "hush"
+    assert "hush" not in repr(read[0])
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("no/such/file.json", "the file cannot be read (FileNotFoundError)"),
+        ("{nonsense", "is no JSON"),
+        ('{"crm": {"comand": "x"}}', "crm.comand: extra inputs are not permitted"),
+        ('{"crm": {}}', "crm: has either a command or a url"),
+        ('{"crm": {"url": "ftp://x"}}', "crm: has a url that is no http(s) address"),
+        ('{"crm": {"url": "https://x", "args": ["hush"]}}', "crm: has a url, with which args"),
+        ('{"crm": {"command": "x", "private": true}}', "crm: has a command, with which headers"),
+        ('{"crm": 3}', "crm: input should be a valid dictionary"),
+    ],
+)
+def test_mcp_servers_that_are_wrong_are_named(value: str, reason: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings({"FLOWENGINE_MCP_SERVERS": value})
+    assert f"FLOWENGINE_MCP_SERVERS: {reason}" in str(caught.value)
+    assert "hush" not in str(caught.value)

@@ -29,7 +29,8 @@ from flowengine.events import (
 )
 from flowengine.flow.defaults import LlmUse, SttUse, TtsUse
 from flowengine.flow.program import Program
-from flowengine.ports import JournalRecord
+from flowengine.flow.tools import McpTool
+from flowengine.ports import JournalRecord, LlmTool
 from flowengine.runtime.actor import Actor, CallSetup
 from flowengine.runtime.context import ServerDefaults
 from flowengine.runtime.effects import AskLlm, SaveCheckpoint
@@ -118,15 +119,29 @@ def replay(setup: CallSetup, program: Program, journal: Sequence[JournalRecord])
     return _Replay(setup, program).run(steps)
 
 
-def server_of(journal: Sequence[JournalRecord]) -> ServerDefaults:
+def server_of(journal: Sequence[JournalRecord], program: Program) -> ServerDefaults:
     """The server's settings as far as they decide, from what was asked of the LLM."""
-    asked = (r.body for r in journal if r.body.get(type_field) == AskLlm.__name__)
-    first = next(asked, None)
+    asked = [r.body for r in journal if r.body.get(type_field) == AskLlm.__name__]
+    first = asked[0] if asked else None
     llm = None
     if first is not None:
         use = {"provider": first["provider"], "model": first["request"]["model"]}
         llm = LlmUse.model_validate({name: value for name, value in use.items() if value})
-    return ServerDefaults(SttUse.model_validate({}), llm, TtsUse.model_validate({}))
+    offers = _offers(asked, program)
+    return ServerDefaults(SttUse.model_validate({}), llm, TtsUse.model_validate({}), offers)
+
+
+def _offers(asked: Sequence[Body], program: Program) -> dict[str, LlmTool]:
+    """What MCP servers said of their tools then, as the LLM was told it."""
+    told = {tool["name"]: LlmTool(**tool) for body in asked for tool in body["request"]["tools"]}
+    found = {
+        tool.target: told[name]
+        for name, tool in program.flow.tools.items()
+        if isinstance(tool, McpTool) and name in told
+    }
+    for inner in program.subflows.values():
+        found.update(_offers(asked, inner))
+    return found
 
 
 def _steps(journal: Sequence[JournalRecord]) -> Iterator[_Step]:

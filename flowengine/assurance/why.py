@@ -1,7 +1,8 @@
 """Why a call went where it went: every choice of an edge, as its decision record has it.
 
 For each: what happened at the node, the edges that were looked at with their guards, the values
-these read and the verdict, who decided, and how long it took.
+these read and the verdict, who decided, and how long it took. Beside them stand faults, and the
+passages that a search gave to the LLM.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from flowengine.events import (
     Fact,
     FaultMet,
     NodeEntered,
+    PassagesFound,
     from_json,
 )
 from flowengine.ports import JournalRecord
@@ -54,6 +56,12 @@ def _lines(at_ms: int, fact: Fact) -> Iterator[str]:
             yield f"{time}at {fact.node} ({fact.kind}{again}), entered by {fact.by}"
         case EdgeDecided():
             yield from _decision(time, fact)
+        case PassagesFound():
+            count = len(fact.passages)
+            yield f"{time}{fact.tool}: {count} passage{'' if count == 1 else 's'} found"
+            for item in fact.passages:
+                heading = f", “{item['heading']}”" if item["heading"] else ""
+                yield f"{'':12}· {item['file']}{heading}"
         case FaultMet():
             detail = f" ({fact.detail})" if fact.detail else ""
             yield f"{time}fault: {fact.part} {fact.code}{detail}"

@@ -23,6 +23,7 @@ from flowengine.errors import ConfigError
 from flowengine.events import Json
 from flowengine.flow.program import Program
 from flowengine.runtime.flow_files import FlowFiles, shown
+from flowengine.runtime.knowledge import Library
 from flowengine.settings import load_settings
 from flowengine.testing.hops import told
 from flowengine.testing.result import Said, SimulatedCall
@@ -72,7 +73,8 @@ def register(app: typer.Typer) -> None:
         for finding in loaded.warnings:
             print(shown(finding), file=sys.stderr)
         steps = _typed() if script is None else iter(list(_read(script)))
-        with Rehearsal(loaded.program, load_settings()) as rehearsal:
+        library = Library.of_files(loaded.flows)
+        with Rehearsal(loaded.program, load_settings(), library) as rehearsal:
             world = World(
                 tools=_tools(tool or []),
                 inputs=_inputs(loaded.program, inputs or []),

@@ -19,6 +19,7 @@ from flowengine.flow.language import Language
 from flowengine.nodes import load_kinds
 from flowengine.nodes.flow import SubFlow
 from flowengine.runtime.flow_files import subflow_file
+from flowengine.runtime.knowledge import file_findings
 
 
 class Format(StrEnum):
@@ -56,7 +57,13 @@ def _checked(path: Path, language: Language) -> Checked:
     if parsed.flow is None:
         return path, source, list(parsed.findings)
     subflows = _subflows(parsed.flow, path, language)
-    found = dict.fromkeys([*parsed.findings, *findings_of(parsed.flow, subflows=subflows)])
+    found = dict.fromkeys(
+        [
+            *parsed.findings,
+            *findings_of(parsed.flow, subflows=subflows),
+            *file_findings(parsed.flow, path.parent),
+        ]
+    )
     return path, source, list(found)
 
 

@@ -8,13 +8,17 @@ from typing import Self
 
 import orjson
 
+from flowengine.app import mcp_tools
 from flowengine.cli.serve import tool_secrets
 from flowengine.errors import ConfigError, ProviderError
 from flowengine.flow.program import Program
+from flowengine.flow.tools import McpTool
 from flowengine.ports import LlmText, LlmToolUse, ToolResult
 from flowengine.providers.settings import ProviderSettings
 from flowengine.providers.vendors import SupervisedVendors, server_defaults
 from flowengine.runtime.effects import AskLlm, RunTool
+from flowengine.runtime.knowledge import Library
+from flowengine.runtime.mcp_servers import McpServers
 from flowengine.runtime.tool_requests import run_tool
 from flowengine.runtime.tools import ToolRunner
 from flowengine.settings import Settings
@@ -24,9 +28,13 @@ from flowengine.testing.simulated_llm import Answer, Item, LlmFails, Proposes
 class Rehearsal:
     """Asks providers and runs tools while the virtual clock stands still."""
 
-    def __init__(self, program: Program, settings: Settings) -> None:
+    def __init__(
+        self, program: Program, settings: Settings, library: Library | None = None
+    ) -> None:
+        """`library`: what the flow's knowledge tools search."""
         self._program = program
-        self._allow_private = settings.allow_private_tools
+        self._library = library
+        self._settings = settings
         values = settings.provider_settings()
         self.server = server_defaults(values)
         self._vendors = SupervisedVendors(ProviderSettings(values), self.server)
@@ -34,6 +42,10 @@ class Rehearsal:
         self._runner = asyncio.Runner()
 
     def __enter__(self) -> Self:
+        """Raises ConfigError for a tool of an MCP server that is not there."""
+        wanted = mcp_tools(self._program)
+        if wanted:
+            self._runner.run(self._open(wanted))
         return self
 
     def __exit__(
@@ -53,10 +65,20 @@ class Rehearsal:
         """The LLM's whole answer."""
         return self._runner.run(self._ask(effect))
 
+    async def _open(self, wanted: list[tuple[McpTool, str]]) -> None:
+        self.server.offers = await self._made_tools().mcp.start(wanted)
+
     async def _run_tool(self, effect: RunTool) -> ToolResult:
+        return await run_tool(self._made_tools(), self._program, effect)
+
+    def _made_tools(self) -> ToolRunner:
         if self._tools is None:
-            self._tools = ToolRunner(tool_secrets(), allow_private=self._allow_private)
-        return await run_tool(self._tools, self._program, effect)
+            allow_private = self._settings.allow_private_tools
+            mcp = McpServers(self._settings.mcp_servers, allow_private=allow_private)
+            self._tools = ToolRunner(
+                tool_secrets(), allow_private=allow_private, mcp=mcp, library=self._library
+            )
+        return self._tools
 
     async def _ask(self, effect: AskLlm) -> Answer:
         items: list[Item] = []

@@ -36,9 +36,10 @@ def register(app: typer.Typer) -> None:
         """Compare what is decided now with what was decided then; exit code 1 if it differs."""
         stored = stored_call(call)
         row = stored.row
-        server = server_of(stored.journal)
+        program = _program(stored, flow)
+        server = server_of(stored.journal, program)
         setup = CallSetup(row.id, facts_of(row), server, row.carrier, {})
-        result = replayed(setup, _program(stored, flow), stored.journal)
+        result = replayed(setup, program, stored.journal)
         print(f"{row.id}: {result.told()}")
         if result.verdict != "equal":
             raise typer.Exit(1)

@@ -36,7 +36,7 @@ from flowengine.flow.edge_model import (
 )
 from flowengine.flow.kind import Node, OutcomeSpec
 from flowengine.flow.models import FlowModel, as_part
-from flowengine.flow.tools import AnyTool, HttpTool, McpTool, PythonTool, Tool
+from flowengine.flow.tools import AnyTool, HttpTool, KnowledgeTool, McpTool, PythonTool, Tool
 from flowengine.flow.types import NodeName, PhoneNumber, VariableName, wrong
 from flowengine.flow.variables import Variable, VariableType
 from flowengine.ids import EdgeId, NodeId
@@ -47,6 +47,7 @@ __all__ = [
     "Edge",
     "Flow",
     "HttpTool",
+    "KnowledgeTool",
     "Limits",
     "LlmUse",
     "McpTool",

@@ -22,7 +22,7 @@ from flowengine.flow.findings import Finding
 from flowengine.flow.kind import Node
 from flowengine.flow.models import FlowModel
 from flowengine.flow.paths import at_index, at_key, path_of, root
-from flowengine.flow.tools import HttpTool, McpTool, PythonTool
+from flowengine.flow.tools import HttpTool, KnowledgeTool, McpTool, PythonTool
 
 Loc = tuple[str | int, ...]
 deepest_nesting = 100
@@ -358,7 +358,11 @@ def _pick(
     if Node in candidates:
         return kinds.get(named, Node)
     if HttpTool in candidates:
-        tools: dict[str, type[FlowModel]] = {"python": PythonTool, "mcp": McpTool}
+        tools: dict[str, type[FlowModel]] = {
+            "python": PythonTool,
+            "mcp": McpTool,
+            "knowledge": KnowledgeTool,
+        }
         return tools.get(named, HttpTool)
     if OnIntent in candidates:
         return OnDigits if "digits" in shape else OnWhen if "when" in shape else OnIntent

@@ -1,4 +1,4 @@
-"""Tools: what a flow may call outside itself, by HTTP, in Python or over MCP."""
+"""Tools: what a flow may call outside itself (HTTP, Python, MCP), and files that it searches."""
 
 from __future__ import annotations
 
@@ -43,6 +43,16 @@ class _Tool(FlowModel):
         default_factory=dict, description="Variables set from `result` after the tool is done."
     )
 
+    @property
+    def may_act(self) -> bool:
+        """Whether using the tool may change something outside."""
+        return True
+
+    @property
+    def describes_itself(self) -> bool:
+        """Whether what the tool takes is known to its server only."""
+        return False
+
 
 class HttpTool(_Tool):
     """One HTTP request."""
@@ -63,6 +73,10 @@ class HttpTool(_Tool):
     body: ToolJson | None = Field(None, description="The request's body, as JSON.")
     retry: int = Field(0, ge=0, le=5, description="How often a failed request is tried again.")
 
+    @property
+    def may_act(self) -> bool:
+        return self.method != "GET"
+
 
 class PythonTool(_Tool):
     """A function of an installed package."""
@@ -78,17 +92,51 @@ class McpTool(_Tool):
     server: str = Field(description="The server, by its name in the settings.")
     name: str = Field(description="The tool's name on that server.")
 
+    @property
+    def describes_itself(self) -> bool:
+        return not self.input
 
-Tool: TypeAlias = HttpTool | PythonTool | McpTool
-_kinds: dict[str, type[HttpTool | PythonTool | McpTool]] = {
+    @property
+    def target(self) -> str:
+        """Server and tool as one name."""
+        return f"{self.server}/{self.name}"
+
+
+class KnowledgeTool(FlowModel):
+    """A search in files that belong to the flow."""
+
+    result: ClassVar[dict[str, str]] = {"body": "any"}
+    input: ClassVar[dict[str, Variable]] = {
+        "query": Variable.model_validate(
+            {"type": "text", "description": "what the caller wants to know, in his own words"}
+        )
+    }
+    timeout: ClassVar[Duration | None] = None
+    may_act: ClassVar[bool] = False
+    describes_itself: ClassVar[bool] = False
+
+    kind: Literal["knowledge"] = Field(description="A search in files of the flow.")
+    description: str = Field("", description="What the files know, in words for the LLM.")
+    files: tuple[str, ...] = Field(
+        description="Text, Markdown or HTML files, by their paths from the flow's file.",
+        min_length=1,
+    )
+    save: dict[VariableName, ResultCel] = Field(
+        default_factory=dict, description="Variables set from `result` after the search."
+    )
+
+
+Tool: TypeAlias = HttpTool | PythonTool | McpTool | KnowledgeTool
+_kinds: dict[str, type[HttpTool | PythonTool | McpTool | KnowledgeTool]] = {
     "http": HttpTool,
     "python": PythonTool,
     "mcp": McpTool,
+    "knowledge": KnowledgeTool,
 }
 
 
 def _tool(value: Any, info: ValidationInfo) -> Tool:
-    if isinstance(value, (HttpTool, PythonTool, McpTool)):
+    if isinstance(value, (HttpTool, PythonTool, McpTool, KnowledgeTool)):
         return value
     if not isinstance(value, dict):
         raise wrong("wrong_type", "A tool is an object.", 'Write {"kind": "http", …}.')

@@ -52,6 +52,8 @@ def body(request: LlmRequest) -> dict[str, Json]:
         marked.append(asked["system"])
     if request.tools:
         asked["tools"] = [_tool(tool) for tool in request.tools]
+        if not request.may_call:
+            asked["tool_choice"] = {"type": "none"}
         marked.append(asked["tools"])
     marker = request.options.get("cache_control", _MARKER)
     if marker is not None:

@@ -69,6 +69,8 @@ def chat_body(host: ChatHost, request: LlmRequest, url: str) -> dict[str, Json]:
     asked.update(request.options)
     if request.tools:
         asked["tools"] = [_tool(tool) for tool in request.tools]
+        if not request.may_call:
+            asked["tool_choice"] = "none"
     return asked
 
 

@@ -62,6 +62,8 @@ def body(request: LlmRequest, signatures: Signatures) -> dict[str, Json]:
     if request.tools:
         asked["tools"] = [{"functionDeclarations": [_tool(tool) for tool in request.tools]}]
     asked.update({name: item for name, item in request.options.items() if name in _TOP_LEVEL})
+    if request.tools and not request.may_call:
+        asked["toolConfig"] = {"functionCallingConfig": {"mode": "NONE"}}
     config = {name: item for name, item in request.options.items() if name not in _TOP_LEVEL}
     asked["generationConfig"] = {
         **_quick(request.model),

@@ -17,6 +17,7 @@ from flowengine.flow.program import Program
 from flowengine.flow.scope import CallFacts, Scope, TurnFacts
 from flowengine.flow.types import duration_ms
 from flowengine.ids import CallId, NodeId
+from flowengine.ports import LlmTool
 from flowengine.runtime.conversation import Conversation, Entry
 from flowengine.runtime.effects import Effect, Report
 from flowengine.runtime.waits import Waits
@@ -56,6 +57,8 @@ class ServerDefaults:
     stt: SttUse
     llm: LlmUse | None
     tts: TtsUse
+    offers: Mapping[str, LlmTool] = field(default_factory=dict)
+    """What MCP servers say of their own tools, by `McpTool.target`."""
 
 
 class Context:

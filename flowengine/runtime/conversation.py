@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from typing import Literal
 
 from flowengine.events import Json
@@ -16,6 +17,9 @@ from flowengine.ports import LlmMessage, LlmToolUse
 
 NOTE_CHARS = 2000
 """Of the conversation before a node, how much its note holds, from the end."""
+
+RUNNING = '{"outcome": "running"}'
+"""Stands for the result of a tool that has none yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,8 @@ class Entry:
     tool: str = ""
     tool_id: str = ""
     turn: int = 0
+    answer: str = ""
+    """Of a tool call: the id of the first call that the LLM made in the same answer."""
 
 
 def plain_words(text: str) -> list[str]:
@@ -90,7 +96,7 @@ class Conversation:
             entries = entries[-memory:]
         while entries and entries[0].by == "tool_result":
             entries = entries[1:]
-        return note + _answered(tuple(_message(entry) for entry in entries))
+        return note + _answered(entries)
 
     def transcript(self) -> str:
         """The whole conversation as lines, for extraction."""
@@ -115,32 +121,31 @@ def tool_result_text(body: Json) -> str:
 
 
 def _message(entry: Entry) -> LlmMessage:
-    if entry.by == "caller":
-        return LlmMessage("user", entry.text)
-    if entry.by == "tool_use":
-        return LlmMessage(
-            "assistant", "", tool_uses=(LlmToolUse(entry.tool_id, entry.tool, entry.text),)
-        )
-    if entry.by == "tool_result":
-        return LlmMessage("tool", entry.text, tool_use_id=entry.tool_id)
-    return LlmMessage("assistant", entry.text)
+    return LlmMessage("user" if entry.by == "caller" else "assistant", entry.text)
 
 
-def _answered(messages: tuple[LlmMessage, ...]) -> tuple[LlmMessage, ...]:
-    """Order messages as vendors demand: a tool call is followed by its result at once.
+def _answered(entries: list[Entry]) -> tuple[LlmMessage, ...]:
+    """Messages as vendors demand: tool calls are followed by their results at once.
 
-    A call whose result is not there yet (it runs, or the cut fell between) is left out, and so is
-    a result without its call.
+    Calls that one answer made side by side stand side by side again. One whose result is not there
+    yet has `RUNNING` in its place, or the LLM would call once more; a result whose call is not
+    among the entries is left out.
     """
-    results = {item.tool_use_id: item for item in messages if item.role == "tool"}
+    results = {entry.tool_id: entry.text for entry in entries if entry.by == "tool_result"}
+    said = [entry for entry in entries if entry.by != "tool_result"]
     ordered: list[LlmMessage] = []
-    for message in messages:
-        if message.role == "tool":
+    for answer, together in groupby(said, _answer_of):
+        if answer is None:
+            ordered += map(_message, together)
             continue
-        if not message.tool_uses:
-            ordered.append(message)
-            continue
-        answer = results.get(message.tool_uses[0].id)
-        if answer is not None:
-            ordered += [message, answer]
+        uses = tuple(LlmToolUse(call.tool_id, call.tool, call.text) for call in together)
+        ordered.append(LlmMessage("assistant", "", tool_uses=uses))
+        ordered += [
+            LlmMessage("tool", results.get(use.id, RUNNING), tool_use_id=use.id) for use in uses
+        ]
     return tuple(ordered)
+
+
+def _answer_of(entry: Entry) -> str | None:
+    """Which of the LLM's answers a tool call stands in; None for what was said."""
+    return (entry.answer or entry.tool_id) if entry.by == "tool_use" else None

@@ -21,6 +21,7 @@ from flowengine.flow.program import Program
 from flowengine.nodes import load_kinds
 from flowengine.nodes.flow import SubFlow
 from flowengine.ports import CallRow
+from flowengine.runtime.knowledge import file_findings
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,8 @@ class LoadedFlow:
     path: Path
     folders: tuple[Path, ...]
     """Where its recordings lie."""
+    flows: tuple[tuple[Flow, Path], ...]
+    """The flow and those that it calls, each with its own folder."""
     warnings: tuple[Finding, ...] = ()
 
 
@@ -51,14 +54,16 @@ class FlowFiles:
         self._keep(main, path)
         needed = self._with_subflows(main, path.parent)
         inner = {name: self._flows[name][0] for name in needed if name != main.id}
-        found = list(check(main, subflows=inner))
-        for name, flow in inner.items():
-            found += [_of(finding, name) for finding in check(flow, subflows=inner)]
+        flows = tuple((self._flows[name][0], self._flows[name][1].parent) for name in needed)
+        found: list[Finding] = []
+        for flow, folder in flows:
+            own = (*check(flow, subflows=inner), *file_findings(flow, folder))
+            found += own if flow is main else [_of(finding, flow.id) for finding in own]
         _refuse(path, [finding for finding in found if finding.severity == "error"])
         program = self._compile(main, inner)
         folders = dict.fromkeys([path.parent, *(self._flows[name][1].parent for name in inner)])
         warnings = tuple(finding for finding in found if finding.severity == "warning")
-        return LoadedFlow(program, main.document, path, tuple(folders), warnings)
+        return LoadedFlow(program, main.document, path, tuple(folders), flows, warnings)
 
     def program_of(self, row: CallRow, served: LoadedFlow) -> Program:
         """The version that a call is pinned to, from the document that its row holds."""

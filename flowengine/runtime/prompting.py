@@ -10,12 +10,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from flowengine.events import Json
 from flowengine.flow.cel_values import local
+from flowengine.flow.tools import McpTool
 from flowengine.flow.variables import Variable
 from flowengine.nodes.stage import Extract, Think
 from flowengine.ports import LlmMessage, LlmRequest, LlmTool
 from flowengine.runtime.context import Context
+from flowengine.runtime.tool_inputs import object_schema
 
 TAKE_EDGE = "take_edge"
 NOTE = "note"
@@ -32,22 +33,6 @@ _EDGES = (
 )
 _NOTES = f"As soon as the caller gives one of the values, call `{NOTE}` with it."
 
-_TYPES: dict[str, dict[str, Json]] = {
-    "integer": {"type": "integer"},
-    "number": {"type": "number"},
-    "money": {"type": "number"},
-    "boolean": {"type": "boolean"},
-    "list": {"type": "array", "items": {}},
-    "object": {"type": "object"},
-}
-_FORMS = {
-    "date": "as YYYY-MM-DD",
-    "time": "as HH:MM, 24 hours",
-    "datetime": "as YYYY-MM-DDTHH:MM",
-    "digits": "digits only",
-    "phone": "in E.164, such as +14155550100",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class IntentInForce:
@@ -62,9 +47,14 @@ class IntentInForce:
 
 
 def dialog_request(
-    context: Context, think: Think, intents: Sequence[IntentInForce], *, edges_allowed: bool
+    context: Context,
+    think: Think,
+    intents: Sequence[IntentInForce],
+    *,
+    edges_allowed: bool,
+    may_call: bool = True,
 ) -> LlmRequest:
-    """The request of one dialog turn."""
+    """The request of one dialog turn; `may_call` False: the answer is to be words."""
     settings = context.settings()
     llm = context.llm
     frame = context.frame
@@ -98,6 +88,7 @@ def dialog_request(
         messages=(system, *history),
         tools=tuple(tools),
         options=dict(llm.settings) if llm else {},
+        may_call=may_call,
     )
 
 
@@ -197,34 +188,14 @@ def _note(variables: Mapping[str, Variable]) -> LlmTool:
     return LlmTool(
         NOTE,
         "Note values that the caller gave.",
-        {
-            "type": "object",
-            "properties": {name: _schema(variable) for name, variable in variables.items()},
-            "additionalProperties": False,
-        },
+        object_schema(variables, partial=True),
     )
 
 
 def _flow_tool(context: Context, name: str) -> LlmTool:
     tool = context.frame.program.flow.tools[name]
-    return LlmTool(
-        name,
-        tool.description or name,
-        {
-            "type": "object",
-            "properties": {key: _schema(variable) for key, variable in tool.input.items()},
-            "required": [key for key, variable in tool.input.items() if not variable.optional],
-            "additionalProperties": False,
-        },
-    )
-
-
-def _schema(variable: Variable) -> dict[str, Json]:
-    schema = dict(_TYPES.get(variable.type, {"type": "string"}))
-    notes = [variable.description, _FORMS.get(variable.type, "")]
-    if variable.enum:
-        schema["enum"] = list(variable.enum)
-    described = ", ".join(note for note in notes if note)
-    if described:
-        schema["description"] = described
-    return schema
+    offer = context.server.offers.get(tool.target) if isinstance(tool, McpTool) else None
+    if offer is None or not tool.describes_itself:
+        said = tool.description or (offer and offer.description) or name
+        return LlmTool(name, said, object_schema(tool.input))
+    return LlmTool(name, tool.description or offer.description or name, offer.parameters)

@@ -10,14 +10,22 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from flowengine.errors import FlowError
-from flowengine.events import ClauseReady, FaultMet, ReplyEnded, ReplyFailed, ToolProposed
+from flowengine.events import (
+    ClauseReady,
+    FaultMet,
+    MoveRefused,
+    ReplyEnded,
+    ReplyFailed,
+    ToolProposed,
+)
 from flowengine.flow.parts import Words
 from flowengine.flow.scope import TurnFacts
 from flowengine.nodes import stage as asked
 from flowengine.nodes.stage import Expect
 from flowengine.runtime.conversation import Entry, tool_result_text
 from flowengine.runtime.prompting import DONE
-from flowengine.runtime.thinking import ROUNDS, Proposals
+from flowengine.runtime.thinking import Proposals
+from flowengine.runtime.tool_inputs import Judged, judged
 
 if TYPE_CHECKING:
     from flowengine.runtime.visit import Visit
@@ -31,11 +39,20 @@ class Replying:
         self._think: asked.Think | None = None
         self._reply_done = False
         self._has_been_wordless = False
+        self._awaited: set[str] = set()
+        """Keys of the tools whose results this reply waits for."""
+        self._corrected: set[str] = set()
+        """Tools that the LLM was told in this turn to call otherwise."""
 
     @property
     def is_thinking(self) -> bool:
         """Whether the node waits for an LLM turn."""
         return self._think is not None
+
+    @property
+    def awaits_tools(self) -> bool:
+        """Whether the reply goes on when tools have their outcomes."""
+        return bool(self._awaited)
 
     def think_about(self, request: asked.Think) -> asked.Reply | None:
         if self._visit.context.llm is None:
@@ -43,6 +60,8 @@ class Replying:
         self._think = request
         self._reply_done = False
         self._has_been_wordless = False
+        self._awaited.clear()
+        self._corrected.clear()
         self._visit.listen(Expect())
         self._visit.thinking.begin()
         self._visit.thinking.interruptible = self._visit.node.interruptible
@@ -125,12 +144,14 @@ class Replying:
                 return
             results[proposals.edge_id] = (proposals.edge, verdict)
         for broken in proposals.broken:
-            results[broken.id] = (broken.name, "arguments are no JSON object, or no such tool")
+            is_unknown = broken.arguments is not None
+            fault = "there is no such tool" if is_unknown else "the arguments are no JSON object"
+            self._refuse(broken, fault, results)
         for tool in proposals.tools:
-            self._llm_tool(tool)
+            self._llm_tool(tool, proposals.answer, results)
         again = self._must_ask_again(proposals, results)
-        self._remember(proposals, results if again or self._visit.tools else {})
-        if self._visit.tools:
+        self._remember(proposals, results if again or self._awaited else {})
+        if self._awaited:
             self._visit.utterance = utterance
             return
         if again:
@@ -147,18 +168,19 @@ class Replying:
         """No words, no edge, nothing to wait for: silence would answer the caller."""
         visit = self._visit
         visit.context.report(FaultMet("empty_reply", "llm"))
-        if not self._has_been_wordless and visit.thinking.rounds < ROUNDS:
+        if not self._has_been_wordless and visit.thinking.has_rounds:
             self._has_been_wordless = True
             visit.thinking.ask(think, visit.walk.intents())
             return
+        failed = "empty_reply" if visit.thinking.has_rounds else "too_many_rounds"
         self._think = None
         visit.utterance = None
-        visit.answer(asked.Reply("", cut=False, failed="empty_reply"))
+        visit.answer(asked.Reply("", cut=False, failed=failed))
 
     def _must_ask_again(self, proposals: Proposals, results: Mapping[str, tuple[str, str]]) -> bool:
         """Whether the LLM has to hear results before it has answered the caller."""
         think = self._think
-        if think is None or self._visit.thinking.rounds >= ROUNDS or not results:
+        if think is None or not self._visit.thinking.has_rounds or not results:
             return False
         if self._reply_done or (think.collect and self._is_complete() and not think.until):
             return False
@@ -207,11 +229,15 @@ class Replying:
         entry = self._visit.context.node_entry
         conversation = self._visit.context.conversation
         arguments = dict.fromkeys(proposals.note_ids, proposals.notes)
+        for called in (*proposals.tools, *proposals.broken):
+            arguments[called.id] = called.arguments or {}
         arguments[proposals.edge_id] = {"edge": proposals.edge, "quote": proposals.quote}
         for use_id, (name, text) in results.items():
             tool = "take_edge" if use_id == proposals.edge_id else name
             written = tool_result_text(dict(arguments.get(use_id, {})))
-            conversation.add(Entry("tool_use", written, entry, tool=tool, tool_id=use_id))
+            conversation.add(
+                Entry("tool_use", written, entry, tool, use_id, answer=proposals.answer)
+            )
             conversation.add(Entry("tool_result", text, entry, tool=tool, tool_id=use_id))
 
     def _is_complete(self) -> bool:
@@ -248,17 +274,24 @@ class Replying:
         failed = "" if proposals.note_ids else "nothing_extracted"
         self._visit.answer(asked.Extracted(tuple(filled), failed=failed))
 
-    def go_on(self) -> None:
-        """A tool's result is there: ask the LLM again, in the same utterance."""
+    def tool_over(self, key: str) -> None:
+        """A tool has its outcome: with the last that is waited for the LLM is asked again.
+
+        One that an earlier reply called leaves its result in the conversation, and no more.
+        """
         visit = self._visit
-        if self._think is not None and isinstance(visit.request, asked.Think):
-            visit.thinking.ask(self._think, visit.walk.intents(), visit.utterance)
+        if key not in self._awaited:
+            return
+        self._awaited.discard(key)
+        if self._awaited or self._think is None or not isinstance(visit.request, asked.Think):
+            return
+        visit.thinking.ask(self._think, visit.walk.intents(), visit.utterance)
 
     def abandon(self) -> None:
         """The caller goes on while we think: the reply would answer half of what he said."""
         visit = self._visit
         visit.thinking.cancel()
-        if self._think is not None and not visit.tools:
+        if self._think is not None and not self._awaited:
             visit.cut_own_words()
             self.over("", cut=True)
 
@@ -272,19 +305,45 @@ class Replying:
         """Nothing came of the LLM for too long."""
         self.reply_failed(ReplyFailed(self._visit.thinking.generation, "deadline"))
 
-    def _llm_tool(self, proposal: ToolProposed) -> None:
+    def _llm_tool(
+        self, proposal: ToolProposed, answer: str, results: dict[str, tuple[str, str]]
+    ) -> None:
+        """Run a tool that the LLM called, once its arguments fit."""
         context = self._visit.context
+        tool = context.program.flow.tools[proposal.name]
+        given = Judged(proposal.arguments or {})
+        if not tool.describes_itself:
+            given = judged(tool.input, given.arguments, context.program, context.scope())
+        if given.faults:
+            self._refuse(proposal, "; ".join(given.faults), results)
+            return
         count = sum(1 for item in self._visit.host.tool_ledger if ":llm" in item)
         key = f"{context.call_id}:{context.node_entry}:llm{count}"
-        arguments = dict(proposal.arguments or {})
         context.conversation.add(
             Entry(
                 "tool_use",
-                tool_result_text(arguments),
+                tool_result_text(dict(proposal.arguments or {})),
                 context.node_entry,
                 tool=proposal.name,
                 tool_id=proposal.id,
+                answer=answer,
             )
         )
+        self._awaited.add(key)
         self._visit.tools[key] = proposal
-        self._visit.run_tool(key, proposal.name, arguments, "llm")
+        self._visit.run_tool(key, proposal.name, given.arguments, "llm")
+
+    def _refuse(
+        self, proposal: ToolProposed, fault: str, results: dict[str, tuple[str, str]]
+    ) -> None:
+        """Tell the LLM what is wrong with a call, once in a turn; the second time it has failed."""
+        name = proposal.name
+        is_second = name in self._corrected
+        self._corrected.add(name)
+        context = self._visit.context
+        if is_second:
+            context.report(FaultMet("bad_arguments", "tool", name))
+        else:
+            context.report(MoveRefused("tool_call", f"{name}: {fault}"))
+        told = {"outcome": "failed" if is_second else "not_called", "error": fault}
+        results[proposal.id] = (name, tool_result_text(told))

@@ -45,7 +45,7 @@ from flowengine.runtime.speaking import Speaking
 REPLY_MS = 10_000
 """Backstop behind the provider's own deadlines, begun anew with everything that comes."""
 ROUNDS = 6
-"""How often one caller's turn may go back to the LLM with results."""
+"""How often one caller's turn may go to the LLM with tools; then once more, for words alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,8 @@ class Proposals:
     tools: tuple[ToolProposed, ...]
     broken: tuple[ToolProposed, ...]
     """Proposals whose arguments were no JSON object, or of no tool that it has."""
+    answer: str
+    """The id of the first of them all, which tells this answer from others."""
     has_spoken: bool
 
 
@@ -110,7 +112,13 @@ class Thinking:
     ) -> None:
         """Ask for a dialog reply; a later round may go on in the same utterance."""
         self.rounds += 1
-        request = dialog_request(self._context, think, intents, edges_allowed=self.edges_allowed)
+        request = dialog_request(
+            self._context,
+            think,
+            intents,
+            edges_allowed=self.edges_allowed,
+            may_call=self.rounds <= ROUNDS,
+        )
         if utterance is not None:
             request = _with_own_words(request, self._speaking.said(utterance))
         if not self._confirm(request):
@@ -207,6 +215,11 @@ class Thinking:
     # --- what comes ---
 
     @property
+    def has_rounds(self) -> bool:
+        """Whether the LLM may be asked once more in this turn of the caller."""
+        return self.rounds <= ROUNDS
+
+    @property
     def is_running(self) -> bool:
         return self._asked is not None
 
@@ -242,7 +255,7 @@ class Thinking:
 
     def proposed(self, event: ToolProposed) -> None:
         asked = self._lively(event.generation)
-        if asked is not None:
+        if asked is not None and asked.request.may_call:
             asked.proposals.append(event)
 
     def ended(self, event: ReplyEnded) -> tuple[Proposals, int | None] | None:
@@ -349,5 +362,6 @@ def _sorted(asked: _Asked) -> Proposals:
         edge_id,
         tuple(tools),
         tuple(broken),
+        asked.proposals[0].id if asked.proposals else "",
         has_spoken=asked.utterance is not None,
     )

@@ -10,11 +10,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from flowengine.flow.program import Program
-from flowengine.flow.tools import HttpTool, PythonTool
+from flowengine.flow.tools import HttpTool, KnowledgeTool, PythonTool
 from flowengine.flow.types import duration_ms
 from flowengine.ports import ToolJob, ToolResult
 from flowengine.runtime.effects import RunTool
-from flowengine.runtime.tools import TIMEOUT_MS, HttpToolSpec, PythonToolSpec, ToolRunner
+from flowengine.runtime.tools import (
+    TIMEOUT_MS,
+    HttpToolSpec,
+    KnowledgeToolSpec,
+    McpToolSpec,
+    PythonToolSpec,
+    ToolRunner,
+)
 
 
 async def run_tool(runner: ToolRunner, program: Program, effect: RunTool) -> ToolResult:
@@ -31,7 +38,9 @@ async def run_tool(runner: ToolRunner, program: Program, effect: RunTool) -> Too
         )
     if isinstance(tool, PythonTool):
         return await runner.run(job, PythonToolSpec(tool.function, timeout_ms))
-    return ToolResult("failed", error="not_supported")
+    if isinstance(tool, KnowledgeTool):
+        return await runner.run(job, KnowledgeToolSpec(effect.flow, timeout_ms))
+    return await runner.run(job, McpToolSpec(tool.server, tool.name, timeout_ms))
 
 
 def _subflow(program: Program, flow_id: str) -> Program | None:

@@ -1,10 +1,11 @@
-"""Runs the tools of a flow: HTTP requests and Python functions, each to exactly one outcome.
+"""Runs the tools of a flow: HTTP, Python functions, MCP servers, searches in files.
 
-The actor asks for a tool by `ToolJob`; its spec is rendered, secrets included, just before it is
-run, and is neither journalled nor logged. Whatever goes wrong becomes a `ToolResult` with a short
-code: `connect`, `deadline`, `target_refused`, `redirect_refused`, `too_large`, `bad_request`,
-`bad_url`, `bad_json`, `bad_encoding`, `dropped`, `http_status`, `missing_secret`, `not_rendered`,
-`no_such_function`, `not_json`, `raised`.
+Each comes to exactly one outcome. The actor asks for a tool by `ToolJob`; its spec is rendered,
+secrets included, just before it is run, and is neither journalled nor logged. Whatever goes
+wrong becomes a `ToolResult` with a short code: `connect`, `deadline`, `target_refused`,
+`redirect_refused`, `too_large`, `bad_request`, `bad_url`, `bad_json`, `bad_encoding`, `dropped`,
+`http_status`, `missing_secret`, `not_rendered`, `no_such_function`, `not_json`, `raised`; of MCP
+servers also `tool_error` (the tool says so), `mcp_refused` and `protocol`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from flowengine.events import Json
 from flowengine.ports import ToolJob, ToolResult
 from flowengine.runtime.egress import GuardedBackend, GuardedTransport, TargetRefused
 from flowengine.runtime.functions import Functions
+from flowengine.runtime.knowledge import Library
+from flowengine.runtime.mcp_servers import McpServers
 
 TIMEOUT_MS = 5000
 CONNECT_S = 2.0
@@ -65,7 +68,24 @@ class PythonToolSpec:
     timeout_ms: int = TIMEOUT_MS
 
 
-ToolSpec = HttpToolSpec | PythonToolSpec
+@dataclass(frozen=True, slots=True)
+class McpToolSpec:
+    """A tool of an MCP server, called with the job's arguments."""
+
+    server: str
+    name: str
+    timeout_ms: int = TIMEOUT_MS
+
+
+@dataclass(frozen=True, slots=True)
+class KnowledgeToolSpec:
+    """A search in the files of a flow, for the job's `query`."""
+
+    flow: str
+    timeout_ms: int = TIMEOUT_MS
+
+
+ToolSpec = HttpToolSpec | PythonToolSpec | McpToolSpec | KnowledgeToolSpec
 RenderSpec = Callable[[Mapping[str, str]], ToolSpec]
 """Renders a tool's templates with the secrets; KeyError for a secret that there is not."""
 
@@ -80,10 +100,14 @@ class ToolRunner:
         allow_private: bool = False,
         backend: GuardedBackend | None = None,
         functions: Functions | None = None,
+        mcp: McpServers | None = None,
+        library: Library | None = None,
     ) -> None:
         _keep_urls_out_of_logs()
         self._secrets = secrets
         self._functions = functions or Functions()
+        self.mcp = mcp or McpServers({})
+        self._library = library or Library()
         self._client = httpx2.AsyncClient(
             transport=GuardedTransport(backend or GuardedBackend(allow_private=allow_private)),
             trust_env=False,
@@ -106,10 +130,16 @@ class ToolRunner:
             return self._ended(job, ToolResult("failed", error="not_rendered"))
         try:
             async with asyncio.timeout(ready.timeout_ms / 1000):
-                if isinstance(ready, HttpToolSpec):
-                    result = await self._request(job, ready, seen.values_seen)
-                else:
-                    result = await self._functions.call(ready.function, job.arguments, MOST_BYTES)
+                match ready:
+                    case HttpToolSpec():
+                        result = await self._request(job, ready, seen.values_seen)
+                    case PythonToolSpec(function):
+                        result = await self._functions.call(function, job.arguments, MOST_BYTES)
+                    case McpToolSpec(server, name):
+                        result = await self.mcp.call(server, name, job.arguments, job.key)
+                    case KnowledgeToolSpec(flow):
+                        question = str(job.arguments.get("query") or "")
+                        result = await self._library.look_up(flow, job.tool, question)
         except TimeoutError:
             result = ToolResult("timeout", error="deadline")
         except Exception as error:  # noqa: BLE001 - a tool's fault never ends a call, and its
@@ -119,6 +149,7 @@ class ToolRunner:
         return self._ended(job, result)
 
     async def close(self) -> None:
+        await self.mcp.close()
         await self._client.aclose()
 
     def _ended(self, job: ToolJob, result: ToolResult) -> ToolResult:

@@ -17,6 +17,7 @@ from flowengine.events import (
     CallResumed,
     FaultMet,
     Json,
+    PassagesFound,
     ToolCalled,
     ToolEnded,
     ToolProposed,
@@ -24,6 +25,7 @@ from flowengine.events import (
 )
 from flowengine.flow.kind import Node
 from flowengine.flow.parts import Composed, Part, Pause
+from flowengine.flow.tools import KnowledgeTool
 from flowengine.flow.types import duration_ms
 from flowengine.nodes import stage as asked
 from flowengine.nodes.stage import Expect, Outcome, Request
@@ -93,6 +95,7 @@ class Visit:
         self._to_say: list[Part] = []
         self.tools: dict[str, ToolProposed | None] = {}
         self._tool_count = 0
+        self._tools_until_ms = 0
         self._resume_words = resume_words
 
     # --- begin and end ---
@@ -261,6 +264,8 @@ class Visit:
             self.thinking.cancel()
             self.answer(asked.Spoken(item.heard, item.cut))
         elif isinstance(request, asked.Think):
+            if self.replying.awaits_tools:
+                return  # cut by the caller: the tools go on, and their results are answered
             self.replying.over(item.heard, cut=item.cut)
         elif isinstance(request, asked.Wait):
             self._hold_again(request)
@@ -314,7 +319,7 @@ class Visit:
 
     def interrupted(self) -> None:
         """The caller took the floor: what the LLM still writes is dropped."""
-        if self.replying.is_thinking and not self.tools:
+        if self.replying.is_thinking and not self.replying.awaits_tools:
             self.thinking.cancel()
 
     def evidence(self) -> None:
@@ -358,7 +363,7 @@ class Visit:
             self.answer(answers.spoken(self.context, self._expect, text, confidence))
             return True
         if isinstance(self._drive.request, asked.Think):
-            if self.tools:
+            if self.replying.awaits_tools:
                 # The turn stands in the conversation: the LLM sees it with the tool's result.
                 return True
             self.replying.abandon()
@@ -409,13 +414,15 @@ class Visit:
     def run_tool(self, key: str, name: str, arguments: Mapping[str, Json], by: Any) -> None:
         context = self.context
         tool = context.program.flow.tools[name]
-        barrier = getattr(tool, "method", "POST") != "GET"
         shown = masked_arguments(context.frame, arguments)
         context.report(ToolCalled(key, name, shown, by))
         self.host.tool_ledger[key] = {"tool": name, "outcome": "", "error": ""}
-        context.do(RunTool(key, name, arguments, barrier, context.program.flow.id, context.scope()))
+        flow = context.program.flow.id
+        context.do(RunTool(key, name, arguments, tool.may_act, flow, context.scope()))
         limit_ms = duration_ms(tool.timeout or "5s") + TOOL_GRACE_MS
-        context.waits.start("tool", context.now_ms, limit_ms)
+        # Of tools side by side the slowest may take its time.
+        self._tools_until_ms = max(self._tools_until_ms, context.now_ms + limit_ms)
+        context.waits.start("tool", context.now_ms, self._tools_until_ms - context.now_ms)
 
     def tool_ended(self, event: ToolEnded) -> None:
         """A tool of this visit has its outcome."""
@@ -424,6 +431,7 @@ class Visit:
         proposal = self.tools.pop(event.key)
         if not self.tools:
             self.context.waits.stop("tool")
+            self._tools_until_ms = 0
         request = self._drive.request
         if proposal is None:
             if isinstance(request, asked.CallTool):
@@ -443,9 +451,8 @@ class Visit:
                 tool_id=proposal.id,
             )
         )
-        if self.host.changed() or self.tools:
-            return
-        self.replying.go_on()
+        if not self.host.changed():
+            self.replying.tool_over(event.key)
 
     def _tool_outcome(
         self, name: str, event: ToolEnded, arguments: Mapping[str, Json]
@@ -455,6 +462,8 @@ class Visit:
         if event.outcome == "done":
             result = {"status": event.status, "body": event.body}
             tool = context.program.flow.tools[name]
+            if isinstance(tool, KnowledgeTool):
+                context.report(PassagesFound(event.key, name, sources_of(event.body)))
             for variable, value in evaluated(context, tool.save, result):
                 self.host.set_value(variable, value, "tool")
         return asked.ToolOutcome(event.outcome, event.status, event.body, event.error)
@@ -512,6 +521,16 @@ class Visit:
                 self.replying.overdue()
             case _ if name == COVER:
                 self.replying.cover()
+
+
+def sources_of(body: Json) -> tuple[Mapping[str, Json], ...]:
+    """Where the passages of a search stand, without their words."""
+    found = body.get("passages") if isinstance(body, dict) else None
+    return tuple(
+        {"file": item["file"], "heading": item["heading"]}
+        for item in found or ()
+        if isinstance(item, dict) and "file" in item and "heading" in item
+    )
 
 
 def value_set(context: Context, name: str, value: Json, by: Any) -> ValueSet:

@@ -39,7 +39,7 @@ def journal_of(call: SimulatedCall) -> list[JournalRecord]:
 
 
 def replayed(made: Program, journal: list[JournalRecord]) -> Replayed:
-    setup = replace(setup_of(World()), server=server_of(journal))
+    setup = replace(setup_of(World()), server=server_of(journal, made))
     return replay(setup, made, journal)
 
 

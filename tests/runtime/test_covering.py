@@ -76,7 +76,7 @@ def test_an_answer_that_is_late_is_covered_once_and_the_llm_does_not_see_it() ->
         replace(record, body=orjson.loads(orjson.dumps(record.body, default=dict)))
         for record in call.journal
     ]
-    result = replay(replace(setup_of(World()), server=server_of(journal)), talk(), journal)
+    result = replay(replace(setup_of(World()), server=server_of(journal, talk())), talk(), journal)
     assert result.verdict == "equal", result.told()
 
 

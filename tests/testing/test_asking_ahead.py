@@ -164,7 +164,7 @@ def test_such_a_call_is_equal_to_itself(script: list[Any], sees: dict[str, Any])
         replace(record, body=orjson.loads(orjson.dumps(record.body, default=dict)))
         for record in call.journal
     ]
-    setup = replace(setup_of(World()), server=server_of(journal))
+    setup = replace(setup_of(World()), server=server_of(journal, talk()))
     result = replay(setup, talk(), journal)
     assert result.verdict == "equal", result.told()
 

@@ -92,6 +92,10 @@ _ERRORS = {
     "flow_recursion": "Sub-flows call each other for ever.",
     "silent_loop": "A loop can turn without the caller doing anything.",
     "too_many_nodes": "The flow has more nodes than a flow may have.",
+    # Files
+    "no_knowledge_file": "A file that a tool searches is not in the flow's folder.",
+    "bad_knowledge_file": "A file that a tool searches holds no words that can be read.",
+    "knowledge_too_large": "A file that a tool searches is too large.",
     # Values
     "sensitive_exposed": "A sensitive variable reaches a Text, an LLM, a URL or a webhook.",
     "unset_read": "A variable is read on a path on which nothing has set it.",
