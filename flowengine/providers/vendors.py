@@ -31,9 +31,9 @@ from flowengine.runtime.context import ServerDefaults
 
 STT_MODELS = {"deepgram": "nova-3"}
 LLM_MODELS = {"openai": "gpt-6-luna"}
-TTS_MODELS = {"elevenlabs": "eleven_flash_v2_5"}
-TTS_VOICES = {"elevenlabs": "21m00Tcm4TlvDq8ikWAM"}
-"""ElevenLabs' stock voice "Rachel"."""
+TTS_MODELS = {"elevenlabs": "eleven_flash_v2_5", "openai": "gpt-4o-mini-tts"}
+TTS_VOICES = {"elevenlabs": "21m00Tcm4TlvDq8ikWAM", "openai": "alloy"}
+"""ElevenLabs' stock voice "Rachel"; OpenAI's that all of its models and most other hosts have."""
 _OURS = ("provider", "model", "fallback", "voice")
 
 log = structlog.get_logger(__name__)
