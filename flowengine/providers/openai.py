@@ -17,9 +17,10 @@ from flowengine.providers.chat_hosts import ChatHost, chat_body, openai_effort
 from flowengine.providers.connections import answer
 from flowengine.providers.openai_client import DEFAULT_URL, OpenAiClient, openai_faults
 from flowengine.providers.openai_speech import make_tts
+from flowengine.providers.openai_transcription import make_stt
 from flowengine.providers.settings import ProviderSettings
 
-__all__ = ["OPENAI", "OpenAiLlm", "make_llm", "make_tts"]
+__all__ = ["OPENAI", "OpenAiLlm", "make_llm", "make_stt", "make_tts"]
 
 OPENAI = ChatHost("openai", DEFAULT_URL, pads_chunks=True, least_effort=openai_effort)
 

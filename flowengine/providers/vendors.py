@@ -29,7 +29,7 @@ from flowengine.providers.supervision import (
 )
 from flowengine.runtime.context import ServerDefaults
 
-STT_MODELS = {"deepgram": "nova-3"}
+STT_MODELS = {"deepgram": "nova-3", "openai": "gpt-live-transcribe"}
 LLM_MODELS = {"openai": "gpt-6-luna"}
 TTS_MODELS = {"elevenlabs": "eleven_flash_v2_5", "openai": "gpt-4o-mini-tts"}
 TTS_VOICES = {"elevenlabs": "21m00Tcm4TlvDq8ikWAM", "openai": "alloy"}

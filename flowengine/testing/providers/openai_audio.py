@@ -12,7 +12,7 @@ import base64
 import io
 import wave
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from typing import Any, Final
 
 import orjson
@@ -25,6 +25,7 @@ from flowengine.events import Json
 from flowengine.media.g711 import linear_to_ulaw, ulaw_to_linear
 from flowengine.media.resample import resample
 from flowengine.testing.providers.answers import event
+from flowengine.testing.providers.openai import FakeOpenAi
 from flowengine.testing.providers.serving import KEY, FakeVendor, Fault, forever
 from flowengine.testing.providers.speech import TAGS, speech, spoken_ms
 
@@ -48,14 +49,30 @@ class FakeOpenAiAudio(FakeVendor):
     """A host whose `url` ends in /v1.
 
     `plan` holds the caller's utterances in order, one for each file. `first_byte_ms` is how long
-    speech takes to begin. `tells_usage=False`: as compatible hosts do.
+    speech takes to begin. `chat` answers chat completions at the same address.
     """
 
-    def __init__(self, plan: Iterable[str] = (), *, first_byte_ms: int = 0) -> None:
-        super().__init__(self.routes())
+    def __init__(
+        self,
+        plan: Iterable[str] = (),
+        *,
+        first_byte_ms: int = 0,
+        chat: FakeOpenAi | None = None,
+        more: Sequence[BaseRoute] = (),
+    ) -> None:
+        routes = [
+            Route("/v1/audio/speech", self._speech, methods=["POST"]),
+            Route("/v1/audio/transcriptions", self._transcribe, methods=["POST"]),
+            Route("/v1/models", self._models),
+            *more,
+        ]
+        if chat is not None:
+            routes.append(Route("/v1/chat/completions", chat.reply, methods=["POST"]))
+        super().__init__(routes)
         self.plan = deque(plan)
         self.first_byte_ms = first_byte_ms
         self.tells_usage = True
+        """Compatible hosts do not."""
         self.always_plain = False
         """Answers without events even where they are asked for."""
         self.requests: list[dict[str, Any]] = []
@@ -69,14 +86,6 @@ class FakeOpenAiAudio(FakeVendor):
         """Streams that the client gave up."""
         self.gate: asyncio.Event | None = None
         """When set, the last piece of each speech waits for it."""
-
-    def routes(self) -> list[BaseRoute]:
-        """What is served; a whole OpenAI adds more."""
-        return [
-            Route("/v1/audio/speech", self._speech, methods=["POST"]),
-            Route("/v1/audio/transcriptions", self._transcribe, methods=["POST"]),
-            Route("/v1/models", self._models),
-        ]
 
     @property
     def url(self) -> str:
@@ -147,17 +156,17 @@ class FakeOpenAiAudio(FakeVendor):
 
     async def _transcribe(self, request: Request) -> Response:
         fault = self.next_fault()
-        form = await request.form()
-        file = form.get("file")
-        if not isinstance(file, UploadFile):
-            self.violate("no file")
-            return _refusal(400)
-        body: dict[str, Any] = {}
-        for name, value in form.multi_items():
-            if name != "file":
-                body.setdefault(name, []).append(value)
+        async with request.form() as form:
+            file = form.get("file")
+            if not isinstance(file, UploadFile):
+                self.violate("no file")
+                return _refusal(400)
+            audio = self._wav(file.filename or "", await file.read())
+            body: dict[str, Any] = {}
+            for name, value in form.multi_items():
+                if name != "file":
+                    body.setdefault(name, []).append(value)
         self.requests.append(body)
-        audio = self._wav(file.filename or "", await file.read())
         self.changed.set()
         if (refused := await self._refused(request, fault)) is not None:
             return refused
