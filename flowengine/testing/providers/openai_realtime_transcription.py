@@ -124,7 +124,7 @@ class _Stream:
         elif kind == "input_audio_buffer.commit":
             await self._commit_asked(body)
         elif kind == "input_audio_buffer.clear":
-            self._reset()
+            self._reset(len(self._buffer))
             await self._send({"type": "input_audio_buffer.cleared"})
         else:
             self._vendor.violate(f"unknown message {kind}")
@@ -176,7 +176,7 @@ class _Stream:
             self._quiet_ms += 20
             if self._quiet_ms >= self._silence_ms:
                 await self._tell("speech_stopped", audio_end_ms=self._heard_ms)
-                await self._commit()
+                await self._commit(self._judged)
 
     async def _word(self) -> None:
         """One more word of the utterance, before it is committed."""
@@ -190,10 +190,10 @@ class _Stream:
         if len(self._buffer) < _LEAST_BYTES:
             await self._refuse("input_audio_buffer_commit_empty", body.get("event_id"))
         else:
-            await self._commit()
+            await self._commit(len(self._buffer))
 
-    async def _commit(self) -> None:
-        item, audio = self._item, bytes(self._buffer)
+    async def _commit(self, end: int) -> None:
+        item, audio = self._item, bytes(self._buffer[:end])
         previous = f"item_{self._items - 1}" if self._items else None
         await self._tell("committed", previous_item_id=previous)
         content = [{"type": "input_audio", "transcript": None}]
@@ -202,7 +202,7 @@ class _Stream:
         await self._send({"type": "conversation.item.added", **added})
         done = len(self._words)
         self._items += 1
-        self._reset()
+        self._reset(end)
         text = self._vendor.words(audio)
         if self._vendor.fails:
             self._vendor.fails -= 1
@@ -232,8 +232,8 @@ class _Stream:
             "input_token_details": {"audio_tokens": into, "text_tokens": 0},
         }
 
-    def _reset(self) -> None:
-        self._buffer.clear()
+    def _reset(self, end: int) -> None:
+        del self._buffer[:end]
         self._judged = self._loud_ms = self._quiet_ms = 0
         self._speaking = False
         self._words = []
