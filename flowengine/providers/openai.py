@@ -16,11 +16,9 @@ from flowengine.providers.chat import ChatReader
 from flowengine.providers.chat_hosts import ChatHost, chat_body, openai_effort
 from flowengine.providers.connections import answer
 from flowengine.providers.openai_client import DEFAULT_URL, OpenAiClient, openai_faults
-from flowengine.providers.openai_speech import make_tts
-from flowengine.providers.openai_transcription import make_stt
+from flowengine.providers.openai_speech import OpenAiTts
+from flowengine.providers.openai_transcription import OpenAiStt
 from flowengine.providers.settings import ProviderSettings
-
-__all__ = ["OPENAI", "OpenAiLlm", "make_llm", "make_stt", "make_tts"]
 
 OPENAI = ChatHost("openai", DEFAULT_URL, pads_chunks=True, least_effort=openai_effort)
 
@@ -66,3 +64,13 @@ class OpenAiLlm:
 def make_llm(settings: ProviderSettings) -> OpenAiLlm:
     """Make the process's OpenAI-compatible LLM from its settings."""
     return OpenAiLlm(settings.key("openai"), settings.base_url("openai", DEFAULT_URL))
+
+
+def make_stt(settings: ProviderSettings) -> OpenAiStt:
+    """Make the process's OpenAI ears from its settings."""
+    return OpenAiStt(settings.key("openai"), settings.base_url("openai", DEFAULT_URL))
+
+
+def make_tts(settings: ProviderSettings) -> OpenAiTts:
+    """Make the process's OpenAI voice from its settings."""
+    return OpenAiTts(settings.key("openai"), settings.base_url("openai", DEFAULT_URL))

@@ -24,7 +24,6 @@ from flowengine.ports import Clause, SpeechChunk, TtsRequest
 from flowengine.providers.connections import read_out
 from flowengine.providers.faults import fault, of_word
 from flowengine.providers.openai_client import DEFAULT_URL, OpenAiClient, openai_faults
-from flowengine.providers.settings import ProviderSettings
 from flowengine.providers.sse import SseReader
 
 _OPTIONS: Final = frozenset({"instructions", "speed"})
@@ -228,8 +227,3 @@ def _options(options: Mapping[str, Json], provider: str) -> dict[str, Json]:
     if isinstance(speed, bool) or not isinstance(speed, (int, float)) or not least <= speed <= most:
         raise fault("bad_request", f"the option speed is not in {least} to {most}", provider)
     return dict(options)
-
-
-def make_tts(settings: ProviderSettings) -> OpenAiTts:
-    """Make the process's OpenAI voice from its settings."""
-    return OpenAiTts(settings.key("openai"), settings.base_url("openai", DEFAULT_URL))

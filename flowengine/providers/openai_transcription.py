@@ -23,7 +23,6 @@ from flowengine.providers.faults import fault, of_word
 from flowengine.providers.openai_client import DEFAULT_URL, OpenAiClient, openai_faults
 from flowengine.providers.openai_live_transcription import is_live, open_live
 from flowengine.providers.openai_transcripts import check_options, hints, usage_of
-from flowengine.providers.settings import ProviderSettings
 from flowengine.providers.sse import SseReader
 from flowengine.providers.utterances import Heard, UtteranceSession
 
@@ -139,8 +138,3 @@ def _wav(ulaw: bytes) -> bytes:
         file.setframerate(8000)
         file.writeframes(ulaw_to_linear(ulaw))
     return content.getvalue()
-
-
-def make_stt(settings: ProviderSettings) -> OpenAiStt:
-    """Make the process's OpenAI ears from its settings."""
-    return OpenAiStt(settings.key("openai"), settings.base_url("openai", DEFAULT_URL))

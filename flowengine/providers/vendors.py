@@ -29,7 +29,12 @@ from flowengine.providers.supervision import (
 )
 from flowengine.runtime.context import ServerDefaults
 
-STT_MODELS = {"deepgram": "nova-3", "openai": "gpt-live-transcribe"}
+STT_MODELS = {
+    "deepgram": "nova-3",
+    "groq": "whisper-large-v3-turbo",
+    "openai": "gpt-live-transcribe",
+    "whisper": "whisper-1",
+}
 LLM_MODELS = {"openai": "gpt-6-luna"}
 TTS_MODELS = {"elevenlabs": "eleven_flash_v2_5", "openai": "gpt-4o-mini-tts"}
 TTS_VOICES = {"elevenlabs": "21m00Tcm4TlvDq8ikWAM", "openai": "alloy"}

@@ -25,7 +25,10 @@ from flowengine.media.g711 import ulaw_to_linear
 from flowengine.ports import SttRequest
 from flowengine.providers.deadlines import Deadlines
 from flowengine.providers.openai_transcription import OpenAiStt
+from flowengine.providers.registry import Providers
+from flowengine.providers.settings import ProviderSettings
 from flowengine.providers.supervision import SttChoice, SupervisedStt
+from flowengine.providers.vendors import STT_MODELS
 from flowengine.testing.providers.openai_audio import FakeOpenAiAudio
 from flowengine.testing.providers.serving import KEY, Fault
 from flowengine.testing.providers.speech import silence, speech
@@ -115,6 +118,36 @@ def test_hints_go_out_as_the_model_takes_them(request_: SttRequest, told: dict[s
             assert vendor.requests == [{"model": [request_.model], **told}]
             assert vendor.violations == []
             await session.close()
+
+    run(call())
+
+
+@pytest.mark.parametrize("name", ["groq", "whisper"])
+def test_other_hosts_of_whisper(name: str) -> None:
+    async def call() -> None:
+        async with FakeOpenAiAudio(["Hi."]) as vendor:
+            vendor.tells_usage = False
+            values = {f"{name}_BASE_URL".upper(): vendor.url, f"{name}_API_KEY".upper(): KEY}
+            stt = Providers(ProviderSettings(values)).stt(name)
+            assert isinstance(stt, OpenAiStt)
+            ears = Ears()
+            session = await kept(stt).open(asking(STT_MODELS[name]), ears.hear)
+            session.feed(SAID)
+            await ears.until(lambda events: SegmentHeard("Hi.", endpoint=True) in events)
+            usage = await session.close()
+            assert usage == Usage(name, STT_MODELS[name], "audio_ms", 1500, estimated=True)
+            assert vendor.violations == []
+
+    run(call())
+
+
+def test_a_server_of_ones_own_needs_no_key() -> None:
+    async def call() -> None:
+        async with FakeOpenAiAudio() as vendor:
+            stt = Providers(ProviderSettings({"WHISPER_BASE_URL": vendor.url})).stt("whisper")
+            assert isinstance(stt, OpenAiStt)
+            with pytest.raises(ProviderError, match="401"):
+                await kept(stt).open(asking("whisper-1"), Ears().hear)
 
     run(call())
 
