@@ -2,7 +2,7 @@
 
 The SDK's typed chunk objects cost five times the CPU of the stream itself, so the raw body is read
 with `SseReader` and `ChatReader`. What other hosts do otherwise is data (`chat_hosts`); key, URL
-and errors are `openai_client`'s; `openai_speech` speaks, `openai_listening` hears.
+and errors are `openai_client`'s; `openai_speech` speaks, `openai_transcription` hears.
 """
 
 from __future__ import annotations
