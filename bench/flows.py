@@ -13,7 +13,7 @@ DIALOG_FAILED = f"Sorry, code {FAILED_CODE}, I cannot think right now so please 
 ENDPOINTING_MS = 300
 
 
-def ticket_desk() -> dict[str, Any]:
+def ticket_desk(stt_model: str = "nova-3") -> dict[str, Any]:
     """A greeting and a dialog that goes on for as long as the caller does."""
     return {
         "flow": "1",
@@ -22,7 +22,7 @@ def ticket_desk() -> dict[str, Any]:
         "start": "welcome",
         "defaults": {
             "language": "en-US",
-            "stt": {"provider": "deepgram", "model": "nova-3"},
+            "stt": {"provider": "deepgram", "model": stt_model},
             "llm": {"provider": "openai", "model": "gpt-bench"},
             "tts": {"provider": "elevenlabs", "model": "eleven_flash_v2_5", "voice": "rachel"},
             "turn_taking": {"endpointing": f"{ENDPOINTING_MS}ms"},

@@ -51,7 +51,7 @@ _DEADLINES = Deadlines()
 
 async def intrude(target: Engine, desk: Vendors, calls: int, seconds: float) -> list[Figure]:
     """Callers talk; strangers do their worst."""
-    run, tally = Run(calls, seconds), Tally()
+    run, tally = Run(calls, seconds, "nova-3"), Tally()
     phone = Phone(target.base_url, AUTH_TOKEN, background=comfort_noise())
     start_s = time.monotonic()
     callers = Callers(run, start_s + calls * 0.1 + seconds)

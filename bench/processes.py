@@ -80,6 +80,10 @@ class Vendors:
         """What was noted since the last time."""
         return await self._ask({"do": "take"})
 
+    async def hear_as(self, way: str) -> None:
+        """Set how the recogniser hears; a key of `bench.vendors.HEARS_OUT_MS`."""
+        await self._ask({"do": "hears", "as": way})
+
     async def fault(
         self, vendor: str, kind: str, *, after: int = 0, status: int = 500, times: int = 1000
     ) -> None:

@@ -19,15 +19,18 @@ from starlette.requests import Request
 from bench import tickets
 from flowengine.events import Json
 from flowengine.testing.providers.deepgram import FakeDeepgram
+from flowengine.testing.providers.deepgram_flux import FluxHabits
 from flowengine.testing.providers.elevenlabs import FakeElevenLabs
 from flowengine.testing.providers.openai import Answer, FakeOpenAi, chunks, saying
 from flowengine.testing.providers.serving import FakeVendor, Fault
 from flowengine.testing.providers.speech import MS_A_CHARACTER, TAGS, speech
 
 STT_MS = 100
-"""From the endpoint to the final transcript."""
-HEARS_OUT_MS = 100
-"""From the last sound to the interim that has all the words."""
+"""How late the recogniser says what it knows, on top of the quiet that it waits for."""
+HEARS_OUT_MS = {"nova-3": 100, "nova-3-late": 0, "flux-general-en": 0}
+"""By the way of hearing: from the last sound to the interim that has all the words; 0: none has."""
+FLUX_EAGER_MS, FLUX_END_MS = 60, 200
+"""Quiet after which Flux foresees a turn's end, and is sure of it: 160 and 300 ms with `STT_MS`."""
 FIRST_TOKEN_MS = 350
 TOKEN_MS = 12.5
 FIRST_AUDIO_MS = 150
@@ -53,7 +56,8 @@ class BenchDeepgram(FakeDeepgram):
 
     def __init__(self, stamps: Stamps) -> None:
         super().__init__(delay_ms=STT_MS)
-        self.hears_out_ms = HEARS_OUT_MS
+        self.hears_out_ms = HEARS_OUT_MS["nova-3"]
+        self.flux = FluxHabits(FLUX_EAGER_MS, FLUX_END_MS)
         self._stamps = stamps
 
     def words(self, audio: bytes, *, final: bool) -> str:
@@ -63,10 +67,13 @@ class BenchDeepgram(FakeDeepgram):
         return tickets.caller_says(ticket)
 
     def sending(self, body: dict[str, Json]) -> None:
+        text = ""
         if body.get("is_final"):
             channel: Any = body["channel"]
             text = channel["alternatives"][0]["transcript"]
-            self._stamps.note(tickets.named_in(text), "final")
+        elif body.get("event") == "EndOfTurn":
+            text = str(body["transcript"])
+        self._stamps.note(tickets.named_in(text), "final")
 
 
 class BenchOpenAi(FakeOpenAi):
@@ -130,7 +137,9 @@ def _asked(body: Json) -> int | None:
 
 
 class Desk:
-    """Takes commands: `faults` (a vendor misbehaves), `take` (what was noted since)."""
+    """Takes commands: `hears` (how the recogniser does), `faults` (a vendor misbehaves), `take`
+    (what was noted since).
+    """
 
     def __init__(self) -> None:
         self._stamps = Stamps()
@@ -159,6 +168,9 @@ class Desk:
             await vendor.stop()
 
     def _obey(self, command: dict[str, Any]) -> dict[str, Any]:
+        if command["do"] == "hears":
+            self._deepgram.hears_out_ms = HEARS_OUT_MS[command["as"]]
+            return {}
         if command["do"] == "faults":
             vendor = self._vendors[command["vendor"]]
             vendor.faults.clear()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,21 +22,20 @@ from flowengine.flow.defaults import LlmUse, SttUse, TtsUse
 from flowengine.flow.program import Program
 from flowengine.flow.tools import PythonTool
 from flowengine.ids import NodeId
-from flowengine.ports import CallRow, CallStore, Carrier, Voice
+from flowengine.ports import CallRow, CallStore, Carrier
 from flowengine.providers.deadlines import Deadlines
 from flowengine.providers.settings import ProviderSettings
 from flowengine.providers.vendors import SupervisedVendors, server_defaults
 from flowengine.runtime.audio_files import AudioFiles
 from flowengine.runtime.call import Watch
-from flowengine.runtime.context import DEFAULTS
 from flowengine.runtime.flow_files import FlowFiles, LoadedFlow
 from flowengine.runtime.functions import GROUP, is_offered
-from flowengine.runtime.mouth import speaker_of, voice_request
 from flowengine.runtime.prompts import PromptCache
 from flowengine.runtime.services import Services
 from flowengine.runtime.static_texts import audio_names, static_texts
 from flowengine.runtime.supervisor import House, Supervisor
 from flowengine.runtime.tools import ToolRunner
+from flowengine.runtime.voices import open_voice, speaker_of
 from flowengine.settings import Settings
 from flowengine.store.sqlite import SqliteStore
 from flowengine.tokens import random_secret
@@ -167,11 +167,10 @@ class Engine:
     def _prompt_keys(self) -> list[tuple[str, str, tuple[TtsUse, str]]]:
         found = []
         for program in _with_subflows(self.flow.program):
-            for text, node in static_texts(program):
-                settings = program.settings(node)
-                tts = settings.tts or self.server.tts
-                language = settings.language or DEFAULTS.language or "en-US"
-                found.append((speaker_of(tts, language).key(text), text, (tts, language)))
+            for static in static_texts(program):
+                tts = program.settings(static.node).tts or self.server.tts
+                key = speaker_of(tts, static.language).key(static.text)
+                found.append((key, static.text, (tts, static.language)))
         return found
 
     async def _warm_prompts(self) -> None:
@@ -180,10 +179,7 @@ class Engine:
             place = speaker_of(tts, language).key("")
             by_voice.setdefault(place, (tts, language, []))[2].append(text)
         for tts, language, texts in by_voice.values():
-
-            async def opened(tts: TtsUse = tts, language: str = language) -> Voice:
-                return await self.vendors.tts(tts).open(voice_request(tts, language))
-
+            opened = partial(open_voice, self.vendors, tts, language)
             await self.prompts.warm(texts, speaker_of(tts, language), opened)
 
 

@@ -55,7 +55,7 @@ def test_a_stale_page_is_noticed_and_made_anew() -> None:
 def test_every_part_has_its_place_on_a_page() -> None:
     placed = {name for path in PAGES for name in make_docs.parts_of(path.read_text("utf-8"))}
     wanted = set(make_docs.PARTS) | {f"kind {name}" for name in make_docs.EXAMPLES}
-    assert placed == wanted - {"stt", "llm"}
+    assert placed == wanted - {"llm"}
 
 
 @pytest.mark.parametrize("kind", sorted(load_kinds()))

@@ -40,4 +40,4 @@ async def _make(flow: Path) -> None:
 
 
 def _count(folder: Path) -> int:
-    return sum(1 for file in folder.glob("*") if not file.name.startswith("."))
+    return sum(1 for _ in folder.glob("*/*.prompt"))

@@ -27,6 +27,7 @@ def _timezone(value: str) -> str:
 
 
 Language = Annotated[str, Field(pattern=f"^{language_pattern}$")]
+Spelt = Annotated[str, Field(pattern=r"\S")]
 Timezone = Annotated[str, AfterValidator(_timezone)]
 
 
@@ -63,6 +64,9 @@ class ServiceUse(FlowModel):
 class SttUse(ServiceUse):
     """Speech to text."""
 
+    keyterms: tuple[str, ...] | None = Field(
+        None, description="Names and words to listen for: products, people, places."
+    )
     fallback: tuple[SttUse, ...] | None = Field(
         None, description="Who takes over when the vendor fails, in order."
     )
@@ -81,6 +85,11 @@ class TtsUse(ServiceUse):
 
     voice: str | dict[str, str] | None = Field(
         None, description='The voice, or one by language: {"en-US": "…"}.'
+    )
+    pronunciation: dict[Spelt, Spelt | dict[Language, Spelt]] | None = Field(
+        None,
+        description='How words are spelt for the voice: {"SQL": "sequel"}, or by language. '
+        "A word in lower case stands for any case, one with a capital for itself.",
     )
     fallback: tuple[TtsUse, ...] | None = Field(
         None, description="Who takes over when the vendor fails, in order."

@@ -46,15 +46,20 @@ class Settles(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SttChoice:
-    """A recogniser to use; an empty `model` (and options of None) is the request's own."""
+    """A recogniser to use; an empty `model` (and what is None) is the request's own."""
 
     stt: Stt
     model: str = ""
     options: Mapping[str, Json] | None = None
+    keyterms: tuple[str, ...] | None = None
 
     def request(self, asked: SttRequest) -> SttRequest:
-        options = asked.options if self.options is None else self.options
-        return replace(asked, model=self.model or asked.model, options=options)
+        return replace(
+            asked,
+            model=self.model or asked.model,
+            options=asked.options if self.options is None else self.options,
+            keyterms=asked.keyterms if self.keyterms is None else self.keyterms,
+        )
 
 
 class SupervisedStt:

@@ -104,6 +104,7 @@ class SupervisedVendors:
                         self._providers.stt(name),
                         item.model or STT_MODELS.get(name, ""),
                         None if item is use else item.settings,
+                        None if item is use else item.keyterms,
                     )
                 )
             self._stts[key] = SupervisedStt(choices, self._deadlines)

@@ -176,6 +176,7 @@ class Actor:
             case LineClosed(reason):
                 self._line_closed(reason)
             case AudioSent():
+                self._thinking.covering.sounds(event.generation)
                 self._spoken(self._speaking.sent(event))
             case MarkReached():
                 self._spoken(self._speaking.marked(event))

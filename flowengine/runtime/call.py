@@ -42,6 +42,7 @@ from flowengine.runtime.effects import (
     AskLlm,
     CancelLlm,
     ConfirmReply,
+    CoverSilence,
     CutSpeech,
     DropClauses,
     Effect,
@@ -228,6 +229,8 @@ class Call:
             case Speak():
                 self._mind.language = effect.language
                 self._mouth.speak(effect)
+            case CoverSilence():
+                self._mouth.cover(effect)
             case ConfirmReply(_, utterance) if utterance is not None:
                 self._playback.release(utterance)
             case CutSpeech(floor):

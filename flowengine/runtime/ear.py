@@ -62,11 +62,12 @@ class Wanted:
     endpointing_ms: int
 
     def request(self) -> SttRequest:
-        settings = dict(self.use.settings)
-        terms = settings.pop("keyterms", ())
-        keyterms = tuple(str(term) for term in terms) if isinstance(terms, (list, tuple)) else ()
         return SttRequest(
-            self.use.model or "", self.language, self.endpointing_ms, keyterms, settings
+            self.use.model or "",
+            self.language,
+            self.endpointing_ms,
+            self.use.keyterms or (),
+            self.use.settings,
         )
 
 

@@ -47,6 +47,19 @@ class Speak:
 
 
 @dataclass(frozen=True, slots=True)
+class CoverSilence:
+    """Say a static text that is at hand as utterance `generation`, before all later ones.
+
+    If it is not at hand, or a later one has begun, nothing is said: `SpeakingFailed`.
+    """
+
+    generation: int
+    text: str
+    tts: TtsUse
+    language: str
+
+
+@dataclass(frozen=True, slots=True)
 class CutSpeech:
     """Clear the line and drop every utterance older than `floor`, now."""
 
@@ -156,6 +169,7 @@ class SaveCheckpoint:
 
 Effect = (
     Speak
+    | CoverSilence
     | CutSpeech
     | PauseSpeech
     | ResumeSpeech

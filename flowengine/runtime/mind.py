@@ -26,6 +26,7 @@ from flowengine.events import (
     Usage,
 )
 from flowengine.media.clauses import ClauseCutter
+from flowengine.media.thoughts import ThoughtFilter
 from flowengine.ports import LlmEnd, LlmEvent, LlmText, LlmToolUse, LlmUsage
 from flowengine.runtime.effects import AskLlm
 from flowengine.runtime.estimates import request_tokens, tokens_of
@@ -112,6 +113,7 @@ class _Answer:
         self.task: asyncio.Task[None] | None = None
         self.is_ended = False
         self._cutter = ClauseCutter(language)
+        self._thoughts = ThoughtFilter()
         self._report = report
         self._now_ms = now_ms
         self._asked_ms = now_ms()
@@ -131,13 +133,12 @@ class _Answer:
             self._first_token_ms = now_ms - self._asked_ms
         match event:
             case LlmText(text):
-                self._has_text = self._has_text or bool(text.strip())
                 self._characters += len(text)
-                self._clauses(self._cutter.push(text, now_ms))
+                self._say(self._thoughts.push(text), now_ms)
                 self._watch(now_ms)
             case LlmToolUse():
                 self._characters += len(event.name) + len(event.arguments)
-                self._clauses(self._cutter.finish())
+                self._finish(now_ms)
                 self._report(
                     ToolProposed(
                         self.effect.generation,
@@ -150,7 +151,7 @@ class _Answer:
             case LlmEnd(reason, usage):
                 self.is_ended = True
                 self.stop()
-                self._clauses(self._cutter.finish())
+                self._finish(now_ms)
                 self._report(
                     ReplyEnded(self.effect.generation, reason, self._first_token_ms, usage)
                 )
@@ -170,6 +171,14 @@ class _Answer:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _say(self, text: str, now_ms: int) -> None:
+        self._has_text = self._has_text or bool(text.strip())
+        self._clauses(self._cutter.push(text, now_ms))
+
+    def _finish(self, now_ms: int) -> None:
+        self._say(self._thoughts.finish(), now_ms)
+        self._clauses(self._cutter.finish())
 
     def _clauses(self, parts: list[str]) -> None:
         for part in parts:

@@ -21,32 +21,17 @@ from flowengine.events import Input, SpeakingFailed, Usage, Word
 from flowengine.flow.defaults import TtsUse
 from flowengine.media.g711 import silence
 from flowengine.media.tones import dtmf_tones
-from flowengine.ports import Clause, SpeechChunk, TtsRequest, Voice
-from flowengine.runtime.effects import Piece, Speak
+from flowengine.ports import Clause, SpeechChunk, Voice
+from flowengine.runtime.effects import CoverSilence, Piece, Speak
 from flowengine.runtime.playback import Playback
 from flowengine.runtime.prompts import CachedSpeech, Speaker
 from flowengine.runtime.services import Services
+from flowengine.runtime.voices import open_voice, speaker_of
 
 Spawn = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
 CLOSE_S = 2.0
 
 log = structlog.get_logger(__name__)
-
-
-def voice_request(use: TtsUse, language: str) -> TtsRequest:
-    """How a voice is asked for; a voice by language is chosen here."""
-    voice = use.voice or ""
-    if isinstance(voice, dict):
-        base = language.partition("-")[0]
-        same_base = (v for key, v in voice.items() if key.partition("-")[0] == base)
-        voice = voice.get(language) or next(same_base, "") or next(iter(voice.values()), "")
-    return TtsRequest(use.model or "", voice, language, use.settings)
-
-
-def speaker_of(use: TtsUse, language: str) -> Speaker:
-    """Under what a prompt of this voice is cached."""
-    asked = voice_request(use, language)
-    return Speaker(use.provider or "", asked.model, asked.voice, language, asked.options)
 
 
 @dataclass(slots=True)
@@ -134,6 +119,16 @@ class Mouth:
         job.pieces.extend(effect.pieces)
         job.is_complete = job.is_complete or effect.last
         self._advance()
+
+    def cover(self, effect: CoverSilence) -> None:
+        """Say what is at hand before everything that has not begun."""
+        generation = effect.generation
+        key = speaker_of(effect.tts, effect.language).key(effect.text)
+        speech = self._services.prompts.get(key)
+        if speech is None or not self._playback.open_before(generation):
+            self._report(SpeakingFailed(generation, "not_at_hand"))
+            return
+        self._playback.feed(generation, 0, speech.audio, speech.words, last=True)
 
     def cut(self, floor: int) -> None:
         """Drop utterances older than `floor`, also at the vendor."""
@@ -312,8 +307,9 @@ class Mouth:
         async with self._opening.setdefault(speaker, asyncio.Lock()):
             voice = self._voices.get(speaker)
             if voice is None:
-                tts = self._services.vendors.tts(use)
-                voice = self._voices[speaker] = await tts.open(voice_request(use, language))
+                voice = self._voices[speaker] = await open_voice(
+                    self._services.vendors, use, language
+                )
             return voice
 
 

@@ -11,6 +11,18 @@ _CUT_OFF = {
     "es": "Perdón, se ha cortado.",
     "nl": "Sorry, de verbinding werd verbroken.",
 }
+_ONE_MOMENT = {
+    "en": "One moment, please.",
+    "de": "Einen Moment, bitte.",
+    "fr": "Un instant, s'il vous plaît.",
+    "es": "Un momento, por favor.",
+    "nl": "Een ogenblik, alstublieft.",
+}
+
+
+def one_moment(language: str) -> str:
+    """Said when an answer is late."""
+    return _ONE_MOMENT.get(language.partition("-")[0].lower(), _ONE_MOMENT["en"])
 
 
 def cut_off(language: str) -> tuple[Part, ...]:

@@ -114,6 +114,16 @@ class Playback:
         if generation >= self._floor and generation not in self._utterances:
             self._utterances[generation] = _Utterance(generation, is_held=held)
 
+    def open_before(self, generation: int) -> bool:
+        """Begin an utterance before all later ones; False when one of them has begun."""
+        later = [item for item in self._utterances.values() if item.generation > generation]
+        has_begun = any(clause.has_begun for item in later for clause in item.clauses.values())
+        if has_begun or generation < self._floor:
+            return False
+        self._utterances[generation] = _Utterance(generation)
+        self._utterances = dict(sorted(self._utterances.items()))
+        return True
+
     def release(self, generation: int) -> None:
         """Let the line have what was held back, and what is still to come of it."""
         utterance = self._utterances.get(generation)

@@ -112,8 +112,9 @@ class Playout:
     # --- what is sent ---
 
     def open(self, generation: int) -> None:
-        """Begin an utterance behind those already there."""
+        """Begin an utterance; those of later generations, if any, are still to be sent."""
         self._utterances[generation] = _Utterance(generation)
+        self._utterances = dict(sorted(self._utterances.items()))
 
     def add_clause(self, generation: int, clause: int, text: str) -> None:
         """Say that a clause will be sent (empty text for a pause, tones or an audio file)."""

@@ -229,6 +229,7 @@ class Replying:
     def extract(self, request: asked.Extract) -> asked.Extracted | None:
         if self._visit.context.llm is None:
             return asked.Extracted((), failed="no_llm")
+        self._visit.thinking.begin()
         self._visit.thinking.extract(request)
         return None
 
@@ -260,6 +261,12 @@ class Replying:
         if self._think is not None and not visit.tools:
             visit.cut_own_words()
             self.over("", cut=True)
+
+    def cover(self) -> None:
+        """Nothing of the answer is heard yet: tell the caller that it takes a moment."""
+        visit = self._visit
+        if visit.host.line_is_open:
+            visit.thinking.covering.fill(caller_is_speaking=visit.turns.is_caller_speaking)
 
     def overdue(self) -> None:
         """Nothing came of the LLM for too long."""

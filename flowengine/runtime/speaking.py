@@ -20,9 +20,11 @@ from flowengine.events import (
     UtteranceSpoken,
 )
 from flowengine.flow.parts import AudioFile, Part, Pause, Words
+from flowengine.runtime import phrases
 from flowengine.runtime.context import Context
 from flowengine.runtime.conversation import Entry
 from flowengine.runtime.effects import (
+    CoverSilence,
     CutSpeech,
     DropClauses,
     PauseSpeech,
@@ -50,6 +52,8 @@ class _Spoken:
     interruptible: bool
     asked_ms: int
     turn_over_ms: int | None
+    is_cover: bool = False
+    """It only covers the wait for what is said behind it."""
     pieces: int = 0
     stages: dict[str, int] = field(default_factory=dict)
     response_ms: int | None = None
@@ -81,6 +85,8 @@ class Speaking:
         self._playout = Playout()
         self._queue: dict[int, _Spoken] = {}
         self._held: _Held | None = None
+        self._floor = 0
+        """Utterances of older generations were cut."""
         self._paused_at: Position | None = None
         self.unanswered: Literal["", "turn", "key"] = ""
         """What the caller did last, until an utterance answers it."""
@@ -108,6 +114,30 @@ class Speaking:
             stages=self._stages,
         )
         self.unanswered, self._stages = "", {}
+
+    def cover(self, place: int) -> None:
+        """Say that it takes a moment: first of all, or as generation `place` before what waits."""
+        context = self._context
+        if not self._queue:
+            place = context.next_generation()
+        elif place < self._floor:
+            return
+        text = phrases.one_moment(context.spoken_language)
+        spoken = _Spoken(
+            place,
+            context.frame.node,
+            context.node_entry,
+            interruptible=True,
+            asked_ms=context.now_ms,
+            turn_over_ms=None,
+            is_cover=True,
+        )
+        self._queue = dict(sorted({**self._queue, place: spoken}.items()))
+        self._playout.open(place)
+        self._number(spoken, (Piece(0, "words", text, static=True),))
+        self._playout.end(place)
+        context.do(CoverSilence(place, text, context.tts, context.spoken_language))
+        self._watch()
 
     def open_ahead(self) -> int:
         """Begin an utterance that is held back until it is released."""
@@ -202,7 +232,8 @@ class Speaking:
         """The voice failed: what was sent of the utterance is the end of it."""
         if event.generation not in self._queue:
             return []
-        self._context.report(FaultMet(event.code, "tts"))
+        if not self._queue[event.generation].is_cover:
+            self._context.report(FaultMet(event.code, "tts"))
         ended = self._finish(event.generation, cut=True, failed=event.code)
         self._watch()
         return [ended]
@@ -217,6 +248,7 @@ class Speaking:
             ended = self._finish(generation, cut=False)
         else:
             self._context.report(FaultMet("stalled", "tts"))
+            self._floor = generation + 1
             self._context.do(CutSpeech(generation + 1))
             self._playout.cut(self._context.now_ms, generation + 1)
             ended = self._finish(generation, cut=True, failed="stalled")
@@ -271,6 +303,7 @@ class Speaking:
         floor = context.generation + 1
         if by_caller:
             context.report(BargeIn("confirmed", next(iter(self._queue))))
+        self._floor = floor
         context.do(CutSpeech(floor))
         self._playout.cut(context.now_ms, floor)
         self._paused_at = None
@@ -292,6 +325,11 @@ class Speaking:
     def is_quiet(self) -> bool:
         """Nothing is being said or waits to be."""
         return not self._queue
+
+    @property
+    def owed_ms(self) -> int:
+        """How much of what was sent is not played yet."""
+        return self._playout.owed_ms(self._context.now_ms)
 
     def has_begun(self, generation: int) -> bool:
         return self._playout.has_begun(generation)
@@ -320,12 +358,14 @@ class Speaking:
         heard = self._playout.heard(generation, context.now_ms)
         self._playout.finish(generation, is_played=not cut)
         self._playout.forget(generation)
-        if text or failed:
+        if heard or (not spoken.is_cover and (text or failed)):
             context.report(
                 UtteranceSpoken(
                     generation, spoken.node, text, heard, cut, spoken.response_ms, spoken.stages
                 )
             )
+        if spoken.is_cover:
+            return Ended(generation, heard, cut)
         context.conversation.add(Entry("bot", heard.strip(), spoken.node_entry))
         return Ended(generation, heard, cut, failed)
 

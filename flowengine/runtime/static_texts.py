@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from pydantic import BaseModel
 
@@ -23,21 +24,34 @@ _UNSPOKEN = re.compile(
 """Settings that are templates, or hold them, and are not said to the caller."""
 
 
-def static_texts(program: Program) -> list[tuple[str, NodeId]]:
-    """Fragments without `{{ }}`, each with a node whose voice says it."""
+@dataclass(frozen=True, slots=True)
+class StaticText:
+    """A fragment without `{{ }}`, a node whose voice says it, and in which language."""
+
+    text: str
+    node: NodeId
+    language: str
+
+
+def static_texts(program: Program) -> list[StaticText]:
+    """What is the same in every call, once for each node and language that says it."""
     flow = program.flow
     start = NodeId(flow.start)
-    found: dict[tuple[str, NodeId], None] = {}
+    found: dict[StaticText, None] = {}
     for name, node in flow.nodes.items():
         if node.speaks or node.listens:
-            for text in (*_fragments(node), *_fragments(flow.defaults)):
-                found[text, NodeId(name)] = None
+            for part in (node, flow.defaults):
+                found |= dict.fromkeys(_fragments(program, part, NodeId(name)))
     for variable in flow.variables.values():
-        for text in _fragments(variable):
-            found[text, start] = None
-    for part in phrases.cut_off(program.settings(start).language or "en-US"):
-        if isinstance(part, Words):
-            found[part.text, start] = None
+        found |= dict.fromkeys(_fragments(program, variable, start))
+    languages = sorted({item.language for item in found})
+    for name, node in flow.nodes.items():
+        for language in languages if node.thinks else ():
+            found[StaticText(phrases.one_moment(language), NodeId(name), language)] = None
+    language = _language(program, start)
+    for words in phrases.cut_off(language):
+        if isinstance(words, Words):
+            found[StaticText(words.text, start, language)] = None
     return list(found)
 
 
@@ -53,14 +67,34 @@ def audio_names(program: Program) -> list[str]:
     return list(found)
 
 
-def _fragments(part: BaseModel) -> Iterator[str]:
+def _language(program: Program, node: NodeId) -> str:
+    return program.settings(node).language or "en-US"
+
+
+def _fragments(program: Program, part: BaseModel, node: NodeId) -> Iterator[StaticText]:
     if isinstance(part, Defaults) and part.retry is None:
         return
     for found in references(part, ""):
-        if found.marker.name == "template" and not _UNSPOKEN.search(found.path):
-            for fragment in split(found.value):
-                if not fragment.is_expression and fragment.text.strip():
-                    yield fragment.text
+        if found.marker.name == "text" and not _UNSPOKEN.search(found.path):
+            for text, language in _said(found.value, _language(program, node)):
+                for fragment in split(text):
+                    if not fragment.is_expression and fragment.text.strip():
+                        yield StaticText(fragment.text, node, language)
+
+
+def _said(text: Json, language: str) -> Iterator[tuple[str, str]]:
+    """The templates inside a Text that are said as they stand, each with its language."""
+    if isinstance(text, str):
+        yield text, language
+    elif isinstance(text, Mapping):
+        if "text" in text:
+            yield from _said(text["text"], language)
+        elif not text.keys() & {"audio", "prompt"}:
+            for key, item in text.items():
+                yield from _said(item, key)
+    elif isinstance(text, (list, tuple)):
+        for item in text:
+            yield from _said(item, language)
 
 
 def _audio(text: Json) -> Iterator[str]:

@@ -28,6 +28,7 @@ from flowengine.events import (
 from flowengine.nodes.stage import Extract, Think
 from flowengine.ports import LlmMessage, LlmRequest
 from flowengine.runtime.context import Context
+from flowengine.runtime.covering import Covering
 from flowengine.runtime.effects import AskLlm, CancelLlm, ConfirmReply, Piece
 from flowengine.runtime.foreseen import is_same_question, same_words
 from flowengine.runtime.prompting import (
@@ -88,6 +89,7 @@ class Thinking:
         self._speaking = speaking
         self._asked: _Asked | None = None
         self._ahead: _Asked | None = None
+        self.covering = Covering(context, speaking)
         self.rounds = 0
         self.edges_allowed = True
         self.interruptible = True
@@ -97,7 +99,8 @@ class Thinking:
     # --- asking ---
 
     def begin(self) -> None:
-        """A new turn of the caller: rounds and refusals count anew."""
+        """Another answer is wanted: rounds and refusals count anew, and how long it takes."""
+        self.covering.begin()
         self.rounds = 0
         self.edges_allowed = True
 
@@ -144,6 +147,7 @@ class Thinking:
         self._ahead, self._asked = None, ahead
         ahead.is_tentative, ahead.asked_ms = False, context.now_ms
         context.do(ConfirmReply(ahead.generation, ahead.utterance))
+        self.covering.asked(ahead.generation)
         if ahead.utterance is not None:
             self._speaking.note_stage("llm", 0)
             self._speaking.release(ahead.utterance, interruptible=self.interruptible)
@@ -182,6 +186,8 @@ class Thinking:
             self._ahead = asked
             return
         self._asked = asked
+        if purpose != "compose":
+            self.covering.asked(generation)
         context.waits.start("reply", context.now_ms, REPLY_MS)
 
     def cancel(self) -> None:

@@ -30,6 +30,7 @@ from flowengine.nodes.stage import Expect, Outcome, Request
 from flowengine.runtime import answers
 from flowengine.runtime.context import Context, evaluated, masked, masked_arguments
 from flowengine.runtime.conversation import Entry, tool_result_text
+from flowengine.runtime.covering import COVER
 from flowengine.runtime.drive import Drive, EnteredBy, StageOfNode
 from flowengine.runtime.effects import Piece, RunTool
 from flowengine.runtime.expecting import is_open, understand
@@ -126,7 +127,7 @@ class Visit:
         self.keys.forget()
         self._expect = None
         self.context.stars_in_force = True
-        self.context.waits.stop("no_input", "tool", "hold", "answer")
+        self.context.waits.stop("no_input", "tool", "hold", "answer", COVER)
 
     def fail(self, reason: str) -> None:
         """End the node with `error`."""
@@ -137,7 +138,7 @@ class Visit:
         self.utterance = None
         self._expect = None
         self.context.stars_in_force = True
-        self.context.waits.stop("no_input", "tool", "hold", "answer")
+        self.context.waits.stop("no_input", "tool", "hold", "answer", COVER)
         self._step(lambda: self._drive.answer(answer))
         self.replying.catch_up()
 
@@ -508,6 +509,8 @@ class Visit:
                     self.tool_ended(ToolEnded(key, "timeout", error="timeout"))
             case "reply":
                 self.replying.overdue()
+            case _ if name == COVER:
+                self.replying.cover()
 
 
 def value_set(context: Context, name: str, value: Json, by: Any) -> ValueSet:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from flowengine.events import AudioSent, MarkReached, SpeakingFailed, Word
-from flowengine.runtime.effects import Piece, ResumeSpeech, Speak
+from flowengine.runtime.effects import CoverSilence, Piece, ResumeSpeech, Speak
 from flowengine.testing.timeline import Due, Timeline
 
 MS_PER_CHARACTER = 1000 / 15
@@ -122,6 +122,20 @@ class SimulatedLine:
         utterance.is_whole = utterance.is_whole or effect.last
         if effect.held:
             self._timeline.after(FIRST_AUDIO_MS, lambda: self._synthesise(utterance))
+        self._pump_soon(0)
+
+    def cover(self, effect: CoverSilence) -> None:
+        """Say something that is at hand before all that has not begun."""
+        later = [item for item in self._utterances.values() if item.generation > effect.generation]
+        if any(clause.was_sent for item in later for clause in item.clauses):
+            self._report(SpeakingFailed(effect.generation, "not_at_hand"))
+            return
+        piece = Piece(0, "words", effect.text)
+        clause = _Clause(0, piece.kind, piece.text, length_ms(piece))
+        ready_ms = self._timeline.now_ms - FIRST_AUDIO_MS
+        utterance = _Utterance(effect.generation, ready_ms, [clause], is_whole=True)
+        self._utterances[effect.generation] = utterance
+        self._utterances = dict(sorted(self._utterances.items()))
         self._pump_soon(0)
 
     def cut(self, floor: int) -> None:

@@ -49,7 +49,9 @@ class LlmFails:
 
 @dataclass(frozen=True, slots=True)
 class LlmStalls:
-    """Nothing more comes."""
+    """Nothing more comes, or not for so long."""
+
+    ms: int | None = None
 
 
 Item = str | Proposes | LlmFails | LlmStalls
@@ -110,8 +112,10 @@ class SimulatedLlm:
                 case LlmFails(code):
                     self._later(delay_ms, ReplyFailed(generation, code))
                     return
-                case LlmStalls():
+                case LlmStalls(None):
                     return
+                case LlmStalls(ms):
+                    delay_ms += ms or 0
         for clause in cutter.finish():
             self._later(delay_ms, ClauseReady(generation, clause))
         usage = Usage("simulated", "", "tokens", amount_out=words, estimated=True)

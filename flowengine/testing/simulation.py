@@ -39,6 +39,7 @@ from flowengine.runtime.effects import (
     AskLlm,
     CancelLlm,
     ConfirmReply,
+    CoverSilence,
     CutSpeech,
     DropClauses,
     Effect,
@@ -269,18 +270,6 @@ class Simulation:
                     self._utterance(fact)
             case SaveCheckpoint(checkpoint):
                 self._checkpoints.append(checkpoint)
-            case Speak():
-                self.line.speak(effect)
-            case CutSpeech(floor):
-                self.line.cut(floor)
-            case PauseSpeech():
-                self.line.pause()
-            case ResumeSpeech():
-                self.line.resume(effect)
-            case DropClauses(generation):
-                self.line.drop_clauses(generation)
-            case ConfirmReply(_, utterance) if utterance is not None:
-                self.line.release(utterance)
             case AskLlm():
                 self._llm.ask(effect)
             case CancelLlm(generation, wasted):
@@ -291,6 +280,26 @@ class Simulation:
                 self.endpointing_ms = effect.endpointing_ms
             case LeaveLine(step):
                 self._leave(step)
+            case _:
+                self._sound(effect)
+
+    def _sound(self, effect: Effect) -> None:
+        """What concerns the bot's voice."""
+        match effect:
+            case Speak():
+                self.line.speak(effect)
+            case CoverSilence():
+                self.line.cover(effect)
+            case CutSpeech(floor):
+                self.line.cut(floor)
+            case PauseSpeech():
+                self.line.pause()
+            case ResumeSpeech():
+                self.line.resume(effect)
+            case DropClauses(generation):
+                self.line.drop_clauses(generation)
+            case ConfirmReply(_, utterance) if utterance is not None:
+                self.line.release(utterance)
 
     def _utterance(self, fact: UtteranceSpoken) -> None:
         at_ms = self.line.started_ms(fact.generation)

@@ -49,3 +49,38 @@ TRANSFER: dict[str, Any] = {
         {"from": "nobody", "on": "error", "to": "back"},
     ],
 }
+
+
+LANGUAGES: dict[str, Any] = {
+    "flow": "1",
+    "id": "two-languages",
+    "start": "which",
+    "defaults": {
+        "language": "en-US",
+        "stt": {"keyterms": ["Zaandam"]},
+        "tts": {
+            "voice": {"en-US": "amy", "nl-NL": "saskia"},
+            "pronunciation": {"SQL": {"nl-NL": "es ku el"}},
+        },
+    },
+    "nodes": {
+        "which": {
+            "kind": "menu",
+            "say": "For English press one, voor Nederlands druk op twee.",
+            "choices": {"english": {"key": "1"}, "dutch": {"key": "2"}},
+        },
+        "talk": {
+            "kind": "dialog",
+            "say": {"en-US": "How can we help?", "nl-NL": "Waarmee kunnen we u helpen?"},
+            "prompt": "Help the caller.",
+        },
+        "bye": {"kind": "hangup", "say": {"en-US": "Goodbye.", "nl-NL": "Tot ziens."}},
+    },
+    "edges": [
+        {"from": "which", "on": "english", "to": "talk"},
+        {"from": "which", "on": "dutch", "to": "talk", "set": {"language": "'nl-NL'"}},
+        {"from": "which", "on": "else", "to": "bye"},
+        {"from": "talk", "on": {"intent": "The caller says goodbye"}, "to": "bye", "id": "leave"},
+        {"from": "talk", "on": "else", "to": "bye"},
+    ],
+}

@@ -25,7 +25,7 @@ from flowengine.testing.phone_audio import babble, is_audible
 from flowengine.testing.providers.openai import Answer, saying
 from flowengine.testing.providers.serving import Fault
 from flowengine.testing.providers.speech import MS_A_CHARACTER
-from tests.runtime.flows import MENU
+from tests.runtime.flows import LANGUAGES, MENU
 from tests.runtime.house import CALLED, CALLER, Vendors, running, vendors
 
 pytestmark = [pytest.mark.api, pytest.mark.anyio]
@@ -94,6 +94,36 @@ async def test_a_caller_goes_through_menu_and_dialog_by_voice(tmp_path: Path) ->
     assert behind.deepgram.violations == []
     assert behind.openai.violations == []
     assert behind.elevenlabs.violations == []
+
+
+async def test_a_call_changes_its_language_with_recogniser_voice_and_prompts(
+    tmp_path: Path,
+) -> None:
+    async with vendors() as behind, running(tmp_path, LANGUAGES, behind) as run:
+        made = {text.strip() for text in behind.elevenlabs.said}
+        behind.deepgram.plan.extend(["ik zoek een cursus", "tot ziens"])
+        behind.openai.plan.extend([saying("Wij geven SQL les."), take_edge("leave", "tot ziens")])
+        async with run.phone.call(CALLER, CALLED) as call:
+            await call.hears()
+            await call.press("2")
+            await call.hears()
+            await call.say(babble(700))
+            await call.hears()
+            await call.say(babble(700, seed=2))
+            await call.over()
+        await run.settled()
+    assert {"Waarmee kunnen we u helpen?", "Tot ziens.", "Goodbye."} <= made
+    heard_with = [dict(query) for query in behind.deepgram.queries]
+    assert [query["language"] for query in heard_with] == ["en-US", "nl-NL"]
+    assert {query["keyterm"] for query in heard_with} == {"Zaandam"}
+    assert behind.elevenlabs.said[-1].strip() == "Wij geven es ku el les."
+    spoken = run.facts(UtteranceSpoken)
+    assert [fact.heard for fact in spoken[1:]] == [
+        "Waarmee kunnen we u helpen?",
+        "Wij geven SQL les.",
+        "Tot ziens.",
+    ]
+    assert behind.elevenlabs.violations == behind.deepgram.violations == []
 
 
 async def test_the_recording_holds_both_sides_and_the_row_the_outcome(tmp_path: Path) -> None:

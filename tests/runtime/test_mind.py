@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from flowengine.events import Input, ReplyEnded, Usage
+from flowengine.events import ClauseReady, Input, ReplyEnded, Usage
 from flowengine.ports import (
     LlmEnd,
     LlmEvent,
@@ -69,15 +69,21 @@ def reported(llm: Half, then: Callable[[Mind], None], provider: str = "half") ->
             await asyncio.sleep(0)
         then(mind)
         await asyncio.gather(*tasks, return_exceptions=True)
-        return [event for event in reports if isinstance(event, ReplyEnded)]
+        return reports
 
     return asyncio.run(run())
+
+
+def ends(reports: list[Input]) -> list[ReplyEnded]:
+    return [event for event in reports if isinstance(event, ReplyEnded)]
 
 
 def test_an_answer_that_is_cancelled_tells_what_it_used_by_estimate() -> None:
     llm = Half(LlmText("Hello, "), LlmToolUse("1", "note", "{}"), LlmText("you"))
     usage = Usage("half", "m", "tokens", 10, 4, estimated=True)
-    assert reported(llm, lambda mind: mind.cancel(7)) == [ReplyEnded(7, "cancelled", 0, usage)]
+    assert ends(reported(llm, lambda mind: mind.cancel(7))) == [
+        ReplyEnded(7, "cancelled", 0, usage)
+    ]
     assert llm.is_closed
 
 
@@ -101,16 +107,16 @@ def test_an_answer_without_a_token_used_its_question() -> None:
 def test_a_whole_answer_is_told_once() -> None:
     usage = Usage("half", "m", "tokens", 5, 5)
     llm = Half(LlmText("Hello."), LlmEnd("stop", usage))
-    assert reported(llm, lambda mind: mind.cancel(7)) == [ReplyEnded(7, "stop", 0, usage)]
+    assert ends(reported(llm, lambda mind: mind.cancel(7))) == [ReplyEnded(7, "stop", 0, usage)]
 
 
 def test_nothing_was_used_where_nobody_was_asked() -> None:
-    assert reported(Half(), lambda mind: mind.cancel(7), provider="") == []
+    assert ends(reported(Half(), lambda mind: mind.cancel(7), provider="")) == []
 
 
 def test_another_answer_goes_on() -> None:
     llm = Half(LlmText("Hello."), LlmEnd("stop", None))
-    assert reported(llm, lambda mind: mind.cancel(8)) == [ReplyEnded(7, "stop", 0)]
+    assert ends(reported(llm, lambda mind: mind.cancel(8))) == [ReplyEnded(7, "stop", 0)]
 
 
 def test_tokens_are_estimated_from_all_that_is_sent() -> None:
@@ -120,3 +126,12 @@ def test_tokens_are_estimated_from_all_that_is_sent() -> None:
     tool = LlmTool("look", "Looks", {"a": 1})
     assert request_tokens(LlmRequest("m", messages)) == 3
     assert request_tokens(LlmRequest("m", messages, (tool,))) == tokens_of(12 + 9 + 7)
+
+
+def test_what_a_model_thinks_aloud_is_not_spoken() -> None:
+    llm = Half(LlmText("<think>He is "), LlmText("early.</think>"), LlmText("Good morning."))
+    llm.events = (*llm.events, LlmEnd("stop", None))
+    assert reported(llm, lambda mind: None) == [
+        ClauseReady(7, "Good morning."),
+        ReplyEnded(7, "stop", 0, None),
+    ]

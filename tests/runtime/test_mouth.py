@@ -9,12 +9,13 @@ from typing import Any, cast
 
 import pytest
 
-from flowengine.events import Usage
+from flowengine.events import Input, Usage
 from flowengine.flow.defaults import TtsUse
 from flowengine.ports import Clause, SpeechChunk
 from flowengine.runtime.effects import Piece, Speak
 from flowengine.runtime.mouth import Mouth
 from flowengine.runtime.playback import Playback
+from flowengine.runtime.prompts import CachedSpeech
 from flowengine.runtime.services import Services
 from tests.runtime.test_playback import Line
 
@@ -49,12 +50,14 @@ class Stand:
             return voice
 
         vendors = SimpleNamespace(tts=lambda use: SimpleNamespace(open=opened))
-        services = SimpleNamespace(vendors=vendors, prompts={}, audio={})
+        self.prompts: dict[str, CachedSpeech] = {}
+        services = SimpleNamespace(vendors=vendors, prompts=self.prompts, audio={})
+        self.reports: list[Input] = []
         self.line = Line()
         self.playback = Playback(self.line, lambda event: None, lambda: 0)
         self.tasks: list[asyncio.Task[None]] = []
         self.mouth = Mouth(
-            self.playback, cast("Services", services), self.spawn, lambda event: None, lambda: 0
+            self.playback, cast("Services", services), self.spawn, self.reports.append, lambda: 0
         )
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:

@@ -51,6 +51,7 @@ from flowengine.runtime.context import ServerDefaults
 from flowengine.runtime.effects import (
     AskLlm,
     CancelLlm,
+    CoverSilence,
     CutSpeech,
     Effect,
     LeaveLine,
@@ -159,6 +160,12 @@ class World:
                 for piece in effect.pieces:
                     assert piece.clause == len(texts), "clauses are numbered in order"
                     texts.append(piece.text if piece.kind == "words" else "")
+            case CoverSilence(generation, text):
+                assert generation >= self.floor, "nothing is spoken after its cut"
+                assert self.is_line_open and not self.is_paused
+                later = [number for number in self.sent if number > generation]
+                assert not later, "nothing stands before what has begun"
+                self.spoken = dict(sorted({**self.spoken, generation: [text]}.items()))
             case CutSpeech(floor):
                 assert floor > self.floor or floor == self.floor
                 self.floor, self.is_paused = floor, False
