@@ -35,14 +35,16 @@ def tts_at(url: str, key: str = KEY) -> OpenAiTts:
     return kept(OpenAiTts(key, url))
 
 
-async def spoken(
-    voice: Voice, texts: list[str], heard: list[SpeechChunk] | None = None
-) -> list[SpeechChunk]:
-    heard = [] if heard is None else heard
+async def spoken(voice: Voice, texts: list[str]) -> list[SpeechChunk]:
     async with aclosing(voice.speak(clauses(texts))) as chunks:
+        return [chunk async for chunk in chunks]
+
+
+async def collect(voice: Voice, source: AsyncIterator[Clause], heard: list[SpeechChunk]) -> None:
+    """Like `spoken`, but what came before an error is known too."""
+    async with aclosing(voice.speak(source)) as chunks:
         async for chunk in chunks:
             heard.append(chunk)
-    return heard
 
 
 def check(chunks: list[SpeechChunk], texts: list[str], said: list[str]) -> None:
@@ -185,10 +187,16 @@ def test_errors_are_typed_and_come_in_their_place(model: str, fault: Fault, code
     async def call() -> None:
         async with FakeOpenAiAudio() as vendor:
             vendor.faults += [None, fault]
+
+            async def thinking() -> AsyncIterator[Clause]:
+                yield Clause(0, TEXTS[0])
+                await vendor.until(lambda: len(vendor.said) == 1)
+                yield Clause(1, TEXTS[1])
+
             voice = await tts_at(vendor.url).open(voice_of(model))
             chunks: list[SpeechChunk] = []
             with pytest.raises(ProviderError) as caught:
-                await spoken(voice, TEXTS[:2], chunks)
+                await collect(voice, thinking(), chunks)
             assert (caught.value.code, caught.value.where) == (code, "openai")
             check([chunk for chunk in chunks if chunk.clause == 0], TEXTS[:1], vendor.said)
             await voice.close()
