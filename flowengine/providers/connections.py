@@ -28,13 +28,18 @@ _CONNECTIONS = 200
 _READ_OUT_S = 0.3
 
 
-class AnswerReader(Protocol):
+class Begins(Protocol):
+    """Reads an answer, or stands for one."""
+
+    began: bool
+    """Anything was read."""
+
+
+class AnswerReader(Begins, Protocol):
     """Reads the events of one answer; raises ProviderError for what it cannot read."""
 
     done: bool
     """The answer said that it is complete."""
-    began: bool
-    """Anything was read."""
 
     def read(self, data: bytes) -> list[LlmEvent]:
         """Take the data of one server-sent event."""
@@ -79,11 +84,11 @@ async def answer(
                 yield event
     for event in reader.end():
         yield event
-    await _read_out(pieces)
+    await read_out(pieces)
 
 
 @contextmanager
-def transport_faults(provider: str, reader: AnswerReader) -> Iterator[None]:
+def transport_faults(provider: str, reader: Begins) -> Iterator[None]:
     """Turn what goes wrong on the wire into ProviderError."""
     import httpx2
 
@@ -95,17 +100,17 @@ def transport_faults(provider: str, reader: AnswerReader) -> Iterator[None]:
         raise lost(provider, reader) from error
 
 
-def late(provider: str, reader: AnswerReader) -> ProviderError:
+def late(provider: str, reader: Begins) -> ProviderError:
     """The error of a vendor that says nothing, or nothing more."""
     return fault("stalled" if reader.began else "deadline", "did not answer in time", provider)
 
 
-def lost(provider: str, reader: AnswerReader) -> ProviderError:
+def lost(provider: str, reader: Begins) -> ProviderError:
     """The error of a connection that could not be made, or broke."""
     return fault("dropped" if reader.began else "connect", "lost the connection", provider)
 
 
-async def _read_out(pieces: AsyncIterator[bytes]) -> None:
+async def read_out(pieces: AsyncIterator[bytes]) -> None:
     """Read to the end of a body that has said all; only then is its connection used again."""
     import httpx2
 

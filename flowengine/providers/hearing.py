@@ -231,7 +231,8 @@ class SupervisedHearing:
         while loop.time() + self._pause_s < until and len(hopeless) < len(self._choices):
             await asyncio.sleep(self._pause_s)
             self._pause_s = min(1.0, self._pause_s * 2 or _BACKOFF_S)
-            first = self._place + self._deafness.is_second_chance
+            # One that opens well and breaks on the first words again is asked last from now on.
+            first = self._place + (self._deafness.is_second_chance or self._fruitless > 1)
             for nth in range(len(self._choices)):
                 place = (first + nth) % len(self._choices)
                 left = until - loop.time()

@@ -26,11 +26,16 @@ from flowengine.providers.supervision import (
 )
 from flowengine.runtime.context import ServerDefaults
 
-STT_MODELS = {"deepgram": "nova-3"}
+STT_MODELS = {
+    "deepgram": "nova-3",
+    "groq": "whisper-large-v3-turbo",
+    "openai": "gpt-live-transcribe",
+    "whisper": "whisper-1",
+}
 LLM_MODELS = {"openai": "gpt-6-luna"}
-TTS_MODELS = {"elevenlabs": "eleven_flash_v2_5"}
-TTS_VOICES = {"elevenlabs": "21m00Tcm4TlvDq8ikWAM"}
-"""ElevenLabs' stock voice "Rachel"."""
+TTS_MODELS = {"elevenlabs": "eleven_flash_v2_5", "openai": "gpt-4o-mini-tts"}
+TTS_VOICES = {"elevenlabs": "21m00Tcm4TlvDq8ikWAM", "openai": "alloy"}
+"""ElevenLabs' stock voice "Rachel"; OpenAI's that all of its models and most other hosts have."""
 _OURS = ("provider", "model", "fallback", "voice")
 
 log = structlog.get_logger(__name__)

@@ -18,12 +18,14 @@ KEYS = ProviderSettings({"OPENAI_API_KEY": "k", "DEEPGRAM_API_KEY": "k", "ELEVEN
 def test_the_built_in_ones_are_found() -> None:
     assert {"deepgram", "elevenlabs", "openai"} <= set(provider_names())
     assert not {"registry", "settings", "supervision", "sockets"} & set(provider_names())
+    assert [name for name in provider_names() if name.startswith("openai")] == ["openai"]
 
 
 def test_each_is_made_once() -> None:
     providers = Providers(KEYS)
     assert providers.stt("deepgram") is providers.stt("deepgram")
-    assert providers.llm("openai").name == "openai"
+    for made in (providers.stt("openai"), providers.llm("openai"), providers.tts("openai")):
+        assert made.name == "openai"
     assert providers.tts("elevenlabs").name == "elevenlabs"
     asyncio.run(providers.aclose())
 
@@ -33,7 +35,7 @@ def test_what_cannot_be_made_is_told() -> None:
         provider("llm", "openai", ProviderSettings({}))
     assert (missing.value.code, missing.value.where) == ("missing_key", "OPENAI_API_KEY")
     with pytest.raises(ConfigError) as wrong:
-        provider("stt", "openai", KEYS)
+        provider("llm", "deepgram", KEYS)
     assert wrong.value.code == "wrong_kind"
     with pytest.raises(ConfigError) as unknown:
         provider("stt", "nobody", KEYS)

@@ -74,6 +74,8 @@ class FakeVendor:
     async def start(self) -> None:
         """Listen on a free port."""
         listener = socket.create_server(("127.0.0.1", 0))
+        # Python makes it without a protocol number, and asyncio then leaves Nagle's algorithm on.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._port = listener.getsockname()[1]
         await self._server.startup(sockets=[listener])
 
