@@ -1,6 +1,7 @@
 """Deepgram as the engine's speech to text: `/v1/listen` for nova models, `/v2/listen` for Flux.
 
-The request's model decides. Flux hears the end of a turn itself, and foresees it.
+The request's model decides. Flux hears the end of a turn itself, and foresees it. Its text to
+speech stands in `deepgram_speak`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from collections.abc import Callable
 
 from flowengine.ports import SttEvent, SttRequest
 from flowengine.providers import deepgram_flux, deepgram_nova
+from flowengine.providers.deepgram_speak import DeepgramTts
 from flowengine.providers.deepgram_stream import DeepgramSession
 from flowengine.providers.settings import ProviderSettings, socket_url
 from flowengine.providers.sockets import open_socket
@@ -39,3 +41,9 @@ class DeepgramStt:
 def make_stt(settings: ProviderSettings) -> DeepgramStt:
     """Make the process's Deepgram from its settings."""
     return DeepgramStt(settings.key("deepgram"), settings.base_url("deepgram", DEFAULT_URL))
+
+
+def make_tts(settings: ProviderSettings) -> DeepgramTts:
+    """Make the process's Deepgram voices from its settings."""
+    url = socket_url(settings.base_url("deepgram", DEFAULT_URL))
+    return DeepgramTts(settings.key("deepgram"), url)
