@@ -28,13 +28,14 @@ class DeepgramStt:
         self._url = socket_url(base_url)
 
     async def open(self, request: SttRequest, hear: Callable[[SttEvent], None]) -> DeepgramSession:
-        if request.model.startswith("flux-"):
-            path, wire = f"v2/listen?{deepgram_flux.listen_query(request)}", deepgram_flux.WIRE
+        is_flux = request.model.startswith("flux-")
+        if is_flux:
+            path = f"v2/listen?{deepgram_flux.listen_query(request)}"
+            wire = deepgram_flux.wire_of(request)
         else:
             path, wire = f"v1/listen?{deepgram_nova.listen_query(request)}", deepgram_nova.WIRE
         socket = await open_socket(f"{self._url}/{path}", self._headers, self.name)
-        flux = wire is deepgram_flux.WIRE
-        reader = deepgram_flux.FluxEars(hear) if flux else deepgram_nova.DeepgramEars(hear)
+        reader = deepgram_flux.FluxEars(hear) if is_flux else deepgram_nova.DeepgramEars(hear)
         return DeepgramSession(socket, request.model, hear, wire, reader)
 
 

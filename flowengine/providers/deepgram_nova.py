@@ -1,6 +1,7 @@
 """Deepgram's nova models (`/v1/listen`): what is asked for, and a pure reader of what comes back.
 
-Numbers from Deepgram's streaming reference: `utterance_end_ms` is at least 1000.
+Numbers from Deepgram's streaming reference: `utterance_end_ms` is at least 1000; a socket without
+data for 10 s is closed, so KeepAlive goes out every 4 s.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from flowengine.events import (
     SpeechStopped,
 )
 from flowengine.ports import SttEvent, SttRequest
-from flowengine.providers.deepgram_stream import Wire, fitting, query
+from flowengine.providers.deepgram_stream import CLOSE, NAME, fitting, query
 from flowengine.providers.faults import fault, of_word
+from flowengine.providers.listening import Wire
 
-WIRE: Final = Wire('{"type":"KeepAlive"}', '{"type":"Finalize"}')
+WIRE: Final = Wire(NAME, '{"type":"KeepAlive"}', '{"type":"Finalize"}', CLOSE)
 _OPTIONS: Final = frozenset(
     [
         "dictation",

@@ -153,7 +153,7 @@ class _Stream(ListenStream):
         """Quiet since the last words, for `UtteranceEnd`."""
         self._waits_for_end = False
 
-    async def _obey(self, kind: str) -> bool:
+    async def _obey(self, kind: str, body: dict[str, Json]) -> bool:
         if kind == "Finalize":
             if not self._vendor.ignores_finalize:
                 said = self._vendor.words(self._speech(), final=True) if self._loud_ms else ""
