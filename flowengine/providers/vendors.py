@@ -29,7 +29,7 @@ from flowengine.providers.supervision import (
 )
 from flowengine.runtime.context import ServerDefaults
 
-STT_MODELS = {"deepgram": "nova-3"}
+STT_MODELS = {"deepgram": "nova-3", "elevenlabs": "scribe_v2_realtime"}
 LLM_MODELS = {"openai": "gpt-6-luna"}
 TTS_MODELS = {"elevenlabs": "eleven_flash_v2_5"}
 TTS_VOICES = {"elevenlabs": "21m00Tcm4TlvDq8ikWAM"}
