@@ -35,7 +35,7 @@ class DeepgramStt:
         else:
             path, wire = f"v1/listen?{deepgram_nova.listen_query(request)}", deepgram_nova.WIRE
         socket = await open_socket(f"{self._url}/{path}", self._headers, self.name)
-        reader = deepgram_flux.FluxEars(hear) if is_flux else deepgram_nova.DeepgramEars(hear)
+        reader = deepgram_flux.FluxEars(hear) if is_flux else deepgram_nova.ears_of(request, hear)
         return DeepgramSession(socket, request.model, hear, wire, reader)
 
 

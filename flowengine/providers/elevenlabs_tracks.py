@@ -74,6 +74,13 @@ def _alignment(body: Mapping[str, Json] | None) -> Alignment | None:
     return Alignment(body["chars"], starts, durations or [0] * len(starts))
 
 
+def _closed(closed: ConnectionClosed) -> ProviderError:
+    """The error of a closed socket. Too many contexts are this socket's trouble, no other's."""
+    if closed.rcvd is not None and "max_active_conversations" in closed.rcvd.reason:
+        return fault("dropped", "closed a socket with too many contexts", NAME)
+    return of_close(closed, NAME)
+
+
 def _text(body: Mapping[str, Json]) -> str:
     return orjson.dumps(body).decode()
 
@@ -138,7 +145,7 @@ class MultiSocket:
                 if inbox is not None:
                     inbox.put_nowait(frame)
         except ConnectionClosed as closed:
-            self.error = of_close(closed, NAME)
+            self.error = _closed(closed)
         except ProviderError as error:
             self.error = error
         for inbox in {id(inbox): inbox for inbox in self.inboxes.values()}.values():

@@ -61,7 +61,9 @@ class FakeElevenLabs(FakeVendor):
     """`offers` says which of the three endpoints exist; the others answer 403 or 404.
 
     `plan` is what the caller will have said, for Scribe (`scribe`).
-    `aligns=False` leaves out alignments, `answers_close=False` never says `isFinal`.
+    `aligns=False` leaves out alignments, `answers_close=False` never says `isFinal`,
+    `ends_contexts` ends a context by itself after each flush, `most_contexts_open` is how many a
+    socket bears.
     """
 
     def __init__(
@@ -83,6 +85,10 @@ class FakeElevenLabs(FakeVendor):
         self.first_byte_ms = first_byte_ms
         self.aligns = True
         self.answers_close = True
+        self.ends_contexts = False
+        self.most_contexts_open = _MOST_CONTEXTS
+        self.phantoms: list[str] = []
+        """Contexts that a flush to an unknown id made; they never end."""
         self.said: list[str] = []
         """Every text that audio was made of."""
         self.closed_contexts: list[str] = []
@@ -291,12 +297,14 @@ class _Multi(_Speaker):
             await self._close(context)
             return True
         if context not in self._held:
+            if body.get("flush"):
+                self.vendor.phantoms.append(context)
             if text != " ":
                 self.vendor.violate("a context begins with something else than a single space")
             self._held[context] = ""
             self.vendor.notice(body)
             self.vendor.most_contexts = max(self.vendor.most_contexts, len(self._held))
-            if len(self._held) > _MOST_CONTEXTS:
+            if len(self._held) > self.vendor.most_contexts_open:
                 await self.socket.close(1008, "max_active_conversations")
                 return False
             return True
@@ -315,6 +323,9 @@ class _Multi(_Speaker):
         if before is not None:
             await before
         await self.say(text, {"contextId": context})
+        if self.vendor.ends_contexts:
+            self._held.pop(context, None)
+            await self.send({"isFinal": True, "contextId": context})
 
     async def _close(self, context: str) -> None:
         if context not in self._held:
