@@ -193,8 +193,7 @@ def test_noise_keeps_both_ends_away_and_our_own_idle_time_ends_the_turn(final: b
     ends = [
         event
         for event in heard
-        if isinstance(event, EndpointReached)
-        or (isinstance(event, SegmentHeard) and event.endpoint)
+        if event == EndpointReached() or (isinstance(event, SegmentHeard) and event.endpoint)
     ]
     assert len(ends) == 1
     ears.read(results("", 9000, final=True))
