@@ -24,9 +24,9 @@ from flowengine.events import (
     SpeechStopped,
 )
 from flowengine.ports import SttEvent, SttRequest
-from flowengine.providers.deepgram_stream import CLOSE, NAME, fitting, query
+from flowengine.providers.deepgram_stream import CLOSE, NAME, fitting
 from flowengine.providers.faults import fault, of_word
-from flowengine.providers.listening import Wire
+from flowengine.providers.listening import Wire, query
 
 EAGER_EOT_THRESHOLD: Final = 0.5
 """How sure Flux must be to foresee an end; 0.3 to 0.9. Lower is earlier and more often wrong: each

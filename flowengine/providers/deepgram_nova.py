@@ -22,9 +22,9 @@ from flowengine.events import (
     SpeechStopped,
 )
 from flowengine.ports import SttEvent, SttRequest
-from flowengine.providers.deepgram_stream import CLOSE, NAME, fitting, query
+from flowengine.providers.deepgram_stream import CLOSE, NAME, fitting
 from flowengine.providers.faults import fault, of_word
-from flowengine.providers.listening import Wire
+from flowengine.providers.listening import Wire, query
 
 WIRE: Final = Wire(NAME, '{"type":"KeepAlive"}', '{"type":"Finalize"}', CLOSE)
 LEAST_UTTERANCE_END_MS: Final = 1000

@@ -60,6 +60,8 @@ class Dialect:
     cancelled: str
     ends_cancelled: bool
     """A turn that ended before its cancellation arrived gets no word of its own for that."""
+    flushes_are_counted: bool
+    """Too many flushes are answered by a warning and nothing else."""
 
     def read(self, message: str) -> Told | ProviderError | None:
         """Read a text message; None for what tells nothing."""
@@ -72,8 +74,9 @@ class Dialect:
                 return Told("cancelled", _billed(body.get("metadata") or {}))
             if kind == "Error":
                 return of_word(str(body.get("code") or ""), NAME)
-            if kind == "Warning" and "flush" in f"{body['code']} {body['description']}".lower():
-                return Told("refused")
+            if kind == "Warning" and self.flushes_are_counted:
+                words = f"{body['code']} {body['description']}"
+                return Told("refused") if "flush" in words.lower() else None
         except (ValueError, KeyError, TypeError, AttributeError):
             return fault("protocol", "sent a message that cannot be read", NAME)
         return None
@@ -89,6 +92,7 @@ AURA: Final = Dialect(
     ended="Flushed",
     cancelled="Cleared",
     ends_cancelled=False,
+    flushes_are_counted=True,
 )
 FLUX: Final = Dialect(
     path="v2/speak",
@@ -101,6 +105,7 @@ FLUX: Final = Dialect(
     ended="SpeechMetadata",
     cancelled="SpeechInterrupted",
     ends_cancelled=True,
+    flushes_are_counted=False,
 )
 
 

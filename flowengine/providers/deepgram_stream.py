@@ -1,17 +1,15 @@
-"""What Deepgram's two listening protocols share: their session, their query, their key terms.
+"""What Deepgram's two listening protocols share: their session and their key terms.
 
 Number from Deepgram's streaming reference: 500 tokens of key terms at most.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final, Protocol
-from urllib.parse import quote_plus
 
 from websockets.asyncio.client import ClientConnection
 
-from flowengine.events import Json
 from flowengine.ports import SttEvent
 from flowengine.providers.listening import ListeningSession, Reader, Wire
 
@@ -24,10 +22,12 @@ class SettlingReader(Reader, Protocol):
     """A reader that knows how far into the stream the words are final."""
 
     settled_ms: int
+    results: int
+    """How many results came, empty ones too."""
 
 
 class DeepgramSession(ListeningSession):
-    """One call's stream at Deepgram, which says how far its words are final."""
+    """One call's stream at Deepgram, which answers all audio and says what of it is final."""
 
     def __init__(
         self,
@@ -45,18 +45,10 @@ class DeepgramSession(ListeningSession):
         """How much of the audio fed so far needs no second hearing."""
         return self.fed_before(self._settling.settled_ms)
 
-
-def query(asked: Mapping[str, Json]) -> str:
-    """The query of a socket's address; a list becomes the same name several times."""
-    return "&".join(
-        f"{name}={quote_plus(_plain(item))}"
-        for name, value in asked.items()
-        for item in (value if isinstance(value, (list, tuple)) else (value,))
-    )
-
-
-def _plain(value: Json) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    @property
+    def results(self) -> int:
+        """How many results the vendor sent."""
+        return self._settling.results
 
 
 def fitting(keyterms: tuple[str, ...]) -> list[str]:

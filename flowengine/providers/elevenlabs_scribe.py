@@ -21,10 +21,9 @@ from flowengine.errors import ProviderError
 from flowengine.events import InterimHeard, Json, SegmentHeard, SpeechStarted, SpeechStopped
 from flowengine.media.gate import SpeechGate
 from flowengine.ports import SttEvent, SttRequest
-from flowengine.providers.deepgram_stream import query
 from flowengine.providers.elevenlabs_tracks import NAME
 from flowengine.providers.faults import fault
-from flowengine.providers.listening import ListeningSession, Wire
+from flowengine.providers.listening import ListeningSession, Wire, query
 from flowengine.providers.sockets import open_socket
 
 _LEAST_QUIET_S: Final = 0.3
@@ -73,7 +72,6 @@ class ScribeEars:
         self._committed = ("", "")
         """Kind and text of a commit whose twin may follow."""
         self.patient = False
-        self.results = 0
         self.duration_ms: int | None = None
         """The vendor never says."""
         self.finalized = asyncio.Event()
@@ -103,7 +101,6 @@ class ScribeEars:
         self._ended(self._interim, 0.0, endpoint=True)
 
     def _partial(self, text: str) -> None:
-        self.results += 1
         if not text or text == self._interim:
             return
         self._interim = text
@@ -113,7 +110,6 @@ class ScribeEars:
         self._hear(InterimHeard(text, 0.0))
 
     def _commit(self, kind: str, text: str, confidence: float) -> None:
-        self.results += 1
         before, said = self._committed
         if before and before != kind and said == text:
             self._committed = ("", "")
@@ -133,7 +129,10 @@ class ScribeEars:
 
 
 class ScribeSession(ListeningSession):
-    """One call's stream; after `commit_after` this side finds the end of a turn."""
+    """One call's stream; after `commit_after` this side finds the end of a turn.
+
+    It counts no results: Scribe has nothing to say of noise, so its silence proves nothing.
+    """
 
     _gate: SpeechGate | None = None
 

@@ -9,15 +9,16 @@ as is missing while a turn is open (its end is found in audio), a little otherwi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
+from urllib.parse import quote_plus
 
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from flowengine.errors import ProviderError
-from flowengine.events import HearingFailed, Usage
+from flowengine.events import HearingFailed, Json, Usage
 from flowengine.ports import BYTES_PER_MS, SttEvent, SttHints
 from flowengine.providers.faults import fault
 from flowengine.providers.sockets import SEND_S, hang_up, of_close
@@ -64,8 +65,6 @@ class Reader(Protocol):
 
     patient: bool
     """A pause ends no turn: digits are expected."""
-    results: int
-    """How many results came, empty ones too."""
     duration_ms: int | None
     """What the vendor bills, once it said so."""
     finalized: asyncio.Event
@@ -123,11 +122,6 @@ class ListeningSession:
         place = stream_ms * BYTES_PER_MS
         silence = sum(min(size, place - at) for at, size in self._silences if at < place)
         return min(place - silence, self._fed_bytes)
-
-    @property
-    def results(self) -> int:
-        """How many results the vendor sent."""
-        return self._ears.results
 
     def feed(self, audio: bytes) -> None:
         if self._failed or self._closing:
@@ -283,3 +277,16 @@ class ListeningSession:
                 task.cancel()
         if not self._closing:
             self._hear(HearingFailed(error.code))
+
+
+def query(asked: Mapping[str, Json]) -> str:
+    """The query of a socket's address; a list becomes the same name several times."""
+    return "&".join(
+        f"{name}={quote_plus(_plain(item))}"
+        for name, value in asked.items()
+        for item in (value if isinstance(value, (list, tuple)) else (value,))
+    )
+
+
+def _plain(value: Json) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

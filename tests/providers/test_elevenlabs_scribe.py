@@ -22,6 +22,7 @@ from flowengine.events import (
 from flowengine.ports import SttEvent, SttHints, SttRequest
 from flowengine.providers import listening
 from flowengine.providers.deadlines import Deadlines
+from flowengine.providers.deafness import Answers
 from flowengine.providers.elevenlabs import make_stt
 from flowengine.providers.elevenlabs_scribe import ScribeEars, ScribeStt, listen_query
 from flowengine.providers.settings import ProviderSettings
@@ -397,5 +398,17 @@ def test_the_sdk_understands_the_fake() -> None:
             assert texts == ["Good morning.", "Bye."]
             assert "partial_transcript" in dict(seen)
             assert vendor.violations == []
+
+    run(call())
+
+
+def test_its_silence_is_not_taken_for_deafness() -> None:
+    """It says nothing of noise; a supervisor that took that for a fault would lose the call."""
+
+    async def call() -> None:
+        async with FakeElevenLabs() as vendor:
+            session = await at(vendor).open(SCRIBE, Ears().hear)
+            assert not isinstance(session, Answers)
+            await session.close()
 
     run(call())
