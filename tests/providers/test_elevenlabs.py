@@ -17,7 +17,6 @@ from flowengine.ports import Clause, SpeechChunk, TtsRequest, Voice
 from flowengine.providers.elevenlabs import ElevenLabsTts
 from flowengine.providers.settings import ProviderSettings
 from flowengine.providers.vendors import SupervisedVendors, server_defaults
-from flowengine.runtime.mouth import voice_request
 from flowengine.testing.providers.elevenlabs import FakeElevenLabs
 from flowengine.testing.providers.serving import KEY, Fault
 from flowengine.testing.providers.speech import spoken_ms, tag_of
@@ -244,7 +243,8 @@ def test_what_a_flow_says_of_its_voice_reaches_the_wire(way: str) -> None:
             }
             use = Defaults.model_validate({"tts": {"provider": "elevenlabs", **flow}}).tts
             assert use is not None
-            voice = await vendors.tts(use).open(voice_request(use, "de-DE"))
+            asked = TtsRequest(use.model or "", str(use.voice), "de-DE", use.settings)
+            voice = await vendors.tts(use).open(asked)
             check(await spoken(voice, ["Guten Tag."]), ["Guten Tag."], 0)
             await voice.close()
             await vendors.aclose()

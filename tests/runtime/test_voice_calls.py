@@ -59,7 +59,7 @@ async def test_a_caller_breaks_in_and_is_heard_and_answered(
     tmp_path: Path, voice: dict[str, str], breaks: bool
 ) -> None:
     """`broken`: the recogniser's session ends in the middle of what the caller says."""
-    tts = {"provider": "deepgram", **voice}
+    tts = {"provider": "deepgram", "speed": 1.1, **voice}
     flow = {**FLOW, "defaults": {"stt": {"provider": "elevenlabs"}, "tts": tts}}
     async with vendors() as behind:
         scribe, voices = behind.elevenlabs.scribe, behind.deepgram.voices
@@ -96,4 +96,5 @@ async def test_a_caller_breaks_in_and_is_heard_and_answered(
     )
     assert len(scribe.queries) == (2 if breaks else 1)
     assert behind.deepgram.queries == []
+    assert {query["speed"] for query in voices.queries} == {"1.1"}
     assert (behind.elevenlabs.violations, behind.deepgram.violations) == ([], [])
