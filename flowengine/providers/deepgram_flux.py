@@ -24,15 +24,21 @@ from flowengine.events import (
     SpeechStopped,
 )
 from flowengine.ports import SttEvent, SttRequest
-from flowengine.providers.deepgram_stream import Wire, fitting, query
+from flowengine.providers.deepgram_stream import CLOSE, NAME, fitting
 from flowengine.providers.faults import fault, of_word
+from flowengine.providers.listening import Wire, query
 
-WIRE: Final = Wire(keepalive="", finalize='{"type":"ForceEndTurn"}')
 EAGER_EOT_THRESHOLD: Final = 0.5
 """How sure Flux must be to foresee an end; 0.3 to 0.9. Lower is earlier and more often wrong: each
 one that is taken back is a request to the LLM for nothing."""
 EOT_TIMEOUT_MS: Final = 2500
 """Quiet that ends a turn however unsure Flux is; no caller is given a longer pause elsewhere."""
+EOT_THRESHOLD: Final = 0.7
+"""How sure Flux must be to end a turn, when nobody says otherwise (its own default)."""
+PATIENT_EOT_THRESHOLD: Final = 0.9
+"""The same while digits are read out, with pauses between groups."""
+ANSWERS_MS: Final = 5000
+"""It says something each quarter of a second of audio; a socket that is open and mute is broken."""
 _OPTIONS: Final = frozenset(
     [
         "eager_eot_threshold",
@@ -142,6 +148,24 @@ def _confidence(words: list[dict[str, Json]]) -> float:
     """The mean over the words; 0 where the vendor gives none."""
     known = [float(word.get("confidence") or 0.0) for word in words]
     return sum(known) / len(known) if known else 0.0
+
+
+def wire_of(request: SttRequest) -> Wire:
+    """Flux' words for a request; its thresholds can be changed while it hears."""
+    own = request.options.get("eot_threshold", EOT_THRESHOLD)
+    return Wire(
+        NAME,
+        keepalive="",
+        finalize='{"type":"ForceEndTurn"}',
+        close=CLOSE,
+        patient=_thresholds(max(own, PATIENT_EOT_THRESHOLD)),
+        impatient=_thresholds(own),
+        answers_ms=ANSWERS_MS,
+    )
+
+
+def _thresholds(eot: float) -> str:
+    return orjson.dumps({"type": "Configure", "thresholds": {"eot_threshold": eot}}).decode()
 
 
 def listen_query(request: SttRequest) -> str:

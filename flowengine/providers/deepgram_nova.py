@@ -1,6 +1,7 @@
 """Deepgram's nova models (`/v1/listen`): what is asked for, and a pure reader of what comes back.
 
-Numbers from Deepgram's streaming reference: `utterance_end_ms` is at least 1000.
+Numbers from Deepgram's streaming reference: `utterance_end_ms` is at least 1000; a socket without
+data for 10 s is closed, so KeepAlive goes out every 4 s.
 """
 
 from __future__ import annotations
@@ -21,10 +22,16 @@ from flowengine.events import (
     SpeechStopped,
 )
 from flowengine.ports import SttEvent, SttRequest
-from flowengine.providers.deepgram_stream import Wire, fitting, query
+from flowengine.providers.deepgram_stream import CLOSE, NAME, fitting
 from flowengine.providers.faults import fault, of_word
+from flowengine.providers.listening import Wire, query
 
-WIRE: Final = Wire('{"type":"KeepAlive"}', '{"type":"Finalize"}')
+WIRE: Final = Wire(NAME, '{"type":"KeepAlive"}', '{"type":"Finalize"}', CLOSE)
+LEAST_UTTERANCE_END_MS: Final = 1000
+UTTERANCE_END_MARGIN_MS: Final = 700
+"""`UtteranceEnd` counts the gap between words, which begins before the quiet does, and a caller who
+hesitates with a sound has such gaps: it must not be quicker than the flow's own endpointing."""
+IDLE_MS: Final = 3000
 _OPTIONS: Final = frozenset(
     [
         "dictation",
@@ -53,11 +60,15 @@ class DeepgramEars:
 
     It promotes an interim that the vendor forgot to finalise, reports one speech start a turn
     though the vendor fires several, and one end of turn though `speech_final` and `UtteranceEnd`
-    may both come.
+    may both come, or neither: then `idle_ms` of results without a new word end it.
     """
 
-    def __init__(self, hear: Callable[[SttEvent], None]) -> None:
+    def __init__(self, hear: Callable[[SttEvent], None], idle_ms: int = IDLE_MS) -> None:
         self._hear = hear
+        self._idle_ms = idle_ms
+        self._last_words = ""
+        self._worded_ms = 0
+        """Where in the stream the last new word was."""
         self._interim = ""
         self._confidence = 0.0
         self._speaking = False
@@ -112,12 +123,16 @@ class DeepgramEars:
         self.results += 1
         best = body["channel"]["alternatives"][0]
         text: str = best["transcript"]
+        end_ms = round((body["start"] + body["duration"]) * 1000)
+        if text and text != self._last_words:
+            self._last_words, self._worded_ms = text, end_ms
         if not body["is_final"]:
             if text:
                 self._interim, self._confidence = text, best["confidence"]
                 self._hear(InterimHeard(text, self._confidence))
+            self._check_idle(end_ms)
             return
-        self.settled_ms = max(self.settled_ms, round((body["start"] + body["duration"]) * 1000))
+        self.settled_ms = max(self.settled_ms, end_ms)
         asked = bool(body.get("from_finalize"))
         endpoint = asked or (bool(body.get("speech_final")) and not self.patient)
         if text:
@@ -130,6 +145,11 @@ class DeepgramEars:
             self._stopped()
         if asked:
             self.finalized.set()
+        self._check_idle(end_ms)
+
+    def _check_idle(self, now_ms: int) -> None:
+        if (self._interim or self._words_since_end) and now_ms - self._worded_ms >= self._idle_ms:
+            self.end_turn()
 
     def _segment(self, text: str, confidence: float, *, endpoint: bool) -> None:
         self._interim = ""
@@ -149,6 +169,19 @@ class DeepgramEars:
             self._hear(SpeechStopped("stt"))
 
 
+def utterance_end_ms(request: SttRequest) -> int:
+    """Without a word for so long a turn is over, whatever else is heard."""
+    own = request.options.get("utterance_end_ms")
+    derived = max(LEAST_UTTERANCE_END_MS, request.endpointing_ms + UTTERANCE_END_MARGIN_MS)
+    return derived if own is None else int(own)
+
+
+def ears_of(request: SttRequest, hear: Callable[[SttEvent], None]) -> DeepgramEars:
+    """A reader for what a request asks for."""
+    longest_gap_ms = utterance_end_ms(request)
+    return DeepgramEars(hear, max(IDLE_MS, longest_gap_ms + IDLE_MS - LEAST_UTTERANCE_END_MS))
+
+
 def listen_query(request: SttRequest) -> str:
     """The query of `/v1/listen`; raises ProviderError(`bad_request`) for an unknown option."""
     unknown = sorted(set(request.options) - _OPTIONS)
@@ -162,7 +195,7 @@ def listen_query(request: SttRequest) -> str:
         "channels": 1,
         "interim_results": True,
         "endpointing": request.endpointing_ms,
-        "utterance_end_ms": max(1000, request.endpointing_ms),
+        "utterance_end_ms": utterance_end_ms(request),
         "vad_events": True,
         "smart_format": True,
         "numerals": True,

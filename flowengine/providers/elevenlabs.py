@@ -4,7 +4,8 @@ A call's `Voice` keeps one `multi-stream-input` socket warm and speaks each utte
 context, flushed clause by clause; `ClauseAligner` turns the returned characters into clauses and
 words. A server without that endpoint is spoken to over `stream-input` (a socket for each
 utterance, the next one opened ahead), and one without sockets over plain HTTP streaming, a
-request for each clause; what works is remembered for the process.
+request for each clause; what works is remembered for the process. Its speech to text stands in
+`elevenlabs_scribe`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from flowengine.errors import ProviderError
 from flowengine.events import Json, Usage
 from flowengine.ports import Clause, SpeechChunk, TtsRequest
 from flowengine.providers.alignment import ClauseAligner
+from flowengine.providers.elevenlabs_scribe import ScribeStt
 from flowengine.providers.elevenlabs_tracks import (
     NAME,
     ClausesEnded,
@@ -53,6 +55,10 @@ _VOICE_OPTIONS: Final = frozenset(
 _QUERY_OPTIONS: Final = frozenset(
     {"apply_text_normalization", "enable_logging", "enable_ssml_parsing", "seed"}
 )
+_BODY_OPTIONS: Final = frozenset({"apply_text_normalization", "seed"})
+"""Of those, the ones that plain HTTP takes in its body."""
+_LOCATORS: Final = "pronunciation_dictionary_locators"
+_OPTIONS: Final = _VOICE_OPTIONS | _QUERY_OPTIONS | {"voice_settings", _LOCATORS}
 _HTTP_CHUNK_BYTES: Final = 320
 _QUIET_ALIGNED_S: Final = 0.2
 _QUIET_PLAUSIBLE_S: Final = 0.8
@@ -73,10 +79,10 @@ class ElevenLabsTts:
         self._client: httpx2.AsyncClient | None = None
 
     async def open(self, request: TtsRequest) -> ElevenLabsVoice:
-        unknown = sorted(set(request.options) - _VOICE_OPTIONS - _QUERY_OPTIONS)
+        unknown = sorted(set(request.options) - _OPTIONS)
         if unknown:
             raise fault("bad_request", f"knows no option {', '.join(unknown)}", NAME)
-        voice = ElevenLabsVoice(self, request)
+        voice = ElevenLabsVoice(self, request, manner_of(request.options))
         await voice.warm()
         return voice
 
@@ -133,10 +139,12 @@ class ElevenLabsTts:
 class ElevenLabsVoice:
     """One call's voice."""
 
-    def __init__(self, vendor: ElevenLabsTts, request: TtsRequest) -> None:
+    def __init__(
+        self, vendor: ElevenLabsTts, request: TtsRequest, manner: Mapping[str, Json]
+    ) -> None:
         self._vendor = vendor
         self._request = request
-        self._settings = voice_settings(request.options)
+        self._manner = manner
         self._multi: MultiSocket | None = None
         self._ahead: ClientConnection | None = None
         self._opening: asyncio.Task[None] | None = None
@@ -150,7 +158,7 @@ class ElevenLabsVoice:
         if socket is None:
             return
         if self._vendor.way == "multi-stream-input":
-            self._multi = MultiSocket(socket, self._settings)
+            self._multi = MultiSocket(socket, self._manner)
         else:
             self._ahead = socket
 
@@ -198,7 +206,7 @@ class ElevenLabsVoice:
             return self._multi.track(inbox)
         if self._ahead is not None:
             socket, self._ahead = self._ahead, None
-            return SingleTrack(socket, self._settings, inbox)
+            return SingleTrack(socket, self._manner, inbox)
         return None
 
     async def _renew(self) -> None:
@@ -223,9 +231,16 @@ class ElevenLabsVoice:
         import httpx2
 
         client = self._vendor.client()
-        body: dict[str, Json] = {"model_id": self._request.model, **_language(self._request)}
-        if self._settings:
-            body["voice_settings"] = self._settings
+        body: dict[str, Json] = {
+            "model_id": self._request.model,
+            **_language(self._request),
+            **self._manner,
+            **{
+                name: value
+                for name, value in self._request.options.items()
+                if name in _BODY_OPTIONS
+            },
+        }
         async for clause in clauses:
             if not clause.text.strip():
                 yield SpeechChunk(clause.number, b"", last=True)
@@ -340,9 +355,35 @@ async def _feed(clauses: AsyncIterator[Clause], inbox: Inbox) -> None:
         inbox.put_nowait(ClausesEnded())
 
 
-def voice_settings(options: Mapping[str, Json]) -> dict[str, Json]:
-    """The options that are settings of the voice."""
-    return {name: value for name, value in options.items() if name in _VOICE_OPTIONS}
+def manner_of(options: Mapping[str, Json]) -> dict[str, Json]:
+    """What goes with the first text: settings of the voice and dictionaries of pronunciation.
+
+    A flow writes the settings of the voice as options of their own (`stability` …), as the
+    vendor does (`voice_settings`), or both. Raises ProviderError(`bad_request`).
+    """
+    whole = options.get("voice_settings", {})
+    if not isinstance(whole, Mapping) or set(whole) - _VOICE_OPTIONS:
+        known = ", ".join(sorted(_VOICE_OPTIONS))
+        raise fault("bad_request", f"needs voice_settings with {known} only", NAME)
+    locators = options.get(_LOCATORS, [])
+    if not isinstance(locators, list) or not all(map(_is_locator, locators)):
+        what = f"needs {_LOCATORS} as a list of pronunciation_dictionary_id and version_id"
+        raise fault("bad_request", what, NAME)
+    own = {name: value for name, value in options.items() if name in _VOICE_OPTIONS}
+    manner: dict[str, Json] = {}
+    if whole or own:
+        manner["voice_settings"] = {**whole, **own}
+    if locators:
+        manner[_LOCATORS] = locators
+    return manner
+
+
+def _is_locator(value: Json) -> bool:
+    return (
+        isinstance(value, dict)
+        and bool(value.get("pronunciation_dictionary_id"))
+        and set(value) <= {"pronunciation_dictionary_id", "version_id"}
+    )
 
 
 def _language(request: TtsRequest) -> dict[str, Json]:
@@ -356,3 +397,9 @@ def _language(request: TtsRequest) -> dict[str, Json]:
 def make_tts(settings: ProviderSettings) -> ElevenLabsTts:
     """Make the process's ElevenLabs from its settings."""
     return ElevenLabsTts(settings.key("elevenlabs"), settings.base_url("elevenlabs", DEFAULT_URL))
+
+
+def make_stt(settings: ProviderSettings) -> ScribeStt:
+    """Make the process's Scribe from its settings."""
+    url = socket_url(settings.base_url("elevenlabs", DEFAULT_URL))
+    return ScribeStt(settings.key("elevenlabs"), url)

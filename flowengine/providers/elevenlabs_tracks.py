@@ -74,6 +74,13 @@ def _alignment(body: Mapping[str, Json] | None) -> Alignment | None:
     return Alignment(body["chars"], starts, durations or [0] * len(starts))
 
 
+def _closed(closed: ConnectionClosed) -> ProviderError:
+    """The error of a closed socket. Too many contexts are this socket's trouble, no other's."""
+    if closed.rcvd is not None and "max_active_conversations" in closed.rcvd.reason:
+        return fault("dropped", "closed a socket with too many contexts", NAME)
+    return of_close(closed, NAME)
+
+
 def _text(body: Mapping[str, Json]) -> str:
     return orjson.dumps(body).decode()
 
@@ -86,9 +93,10 @@ def _spaced(text: str) -> str:
 class MultiSocket:
     """One call's socket; `error` says why it is of no more use."""
 
-    def __init__(self, socket: ClientConnection, voice_settings: Mapping[str, Json]) -> None:
+    def __init__(self, socket: ClientConnection, manner: Mapping[str, Json]) -> None:
         self._socket = socket
-        self.voice_settings = voice_settings
+        self.manner = manner
+        """How to speak: what goes out with a context's first message, and only there."""
         self.error: ProviderError | None = None
         self.inboxes: dict[str, Inbox] = {}
         self.unanswered: set[str] = set()
@@ -137,7 +145,7 @@ class MultiSocket:
                 if inbox is not None:
                     inbox.put_nowait(frame)
         except ConnectionClosed as closed:
-            self.error = of_close(closed, NAME)
+            self.error = _closed(closed)
         except ProviderError as error:
             self.error = error
         for inbox in {id(inbox): inbox for inbox in self.inboxes.values()}.values():
@@ -162,9 +170,7 @@ class MultiTrack:
         if not self._context or self._context not in self._socket.unanswered:
             self._context = self._socket.new_context(self._inbox)
             self._contexts.append(self._context)
-            opening: dict[str, Json] = {"text": " ", "context_id": self._context}
-            if self._socket.voice_settings:
-                opening["voice_settings"] = self._socket.voice_settings
+            opening = {"text": " ", "context_id": self._context, **self._socket.manner}
             await self._socket.send(opening)
         await self._socket.send({"text": _spaced(text), "context_id": self._context, "flush": True})
 
@@ -188,11 +194,9 @@ class SingleTrack:
 
     finishes_at_end = True
 
-    def __init__(
-        self, socket: ClientConnection, voice_settings: Mapping[str, Json], inbox: Inbox
-    ) -> None:
+    def __init__(self, socket: ClientConnection, manner: Mapping[str, Json], inbox: Inbox) -> None:
         self._socket = socket
-        self._voice_settings = voice_settings
+        self._manner = manner
         self._inbox = inbox
         self._begun = False
         self._reading = asyncio.create_task(self._read())
@@ -200,10 +204,7 @@ class SingleTrack:
     async def say(self, text: str) -> None:
         if not self._begun:
             self._begun = True
-            opening: dict[str, Json] = {"text": " "}
-            if self._voice_settings:
-                opening["voice_settings"] = self._voice_settings
-            await send(self._socket, _text(opening), NAME)
+            await send(self._socket, _text({"text": " ", **self._manner}), NAME)
         await send(self._socket, _text({"text": _spaced(text), "flush": True}), NAME)
 
     async def finish(self) -> None:

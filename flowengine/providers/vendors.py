@@ -28,6 +28,7 @@ from flowengine.runtime.context import ServerDefaults
 
 STT_MODELS = {
     "deepgram": "nova-3",
+    "elevenlabs": "scribe_v2_realtime",
     "groq": "whisper-large-v3-turbo",
     "openai": "gpt-live-transcribe",
     "whisper": "whisper-1",
@@ -36,6 +37,8 @@ LLM_MODELS = {"openai": "gpt-6-luna"}
 TTS_MODELS = {"elevenlabs": "eleven_flash_v2_5", "openai": "gpt-4o-mini-tts"}
 TTS_VOICES = {"elevenlabs": "21m00Tcm4TlvDq8ikWAM", "openai": "alloy"}
 """ElevenLabs' stock voice "Rachel"; OpenAI's that all of its models and most other hosts have."""
+VOICE_IS_MODEL = {"deepgram": "aura-2-thalia-en"}
+"""Vendors whose voice and model are one name, and the ordinary one; a flow says it as either."""
 _OURS = ("provider", "model", "fallback", "voice")
 
 log = structlog.get_logger(__name__)
@@ -98,12 +101,10 @@ class SupervisedVendors:
             choices = []
             for item in (use, *(use.fallback or ())):
                 name = item.provider or default
-                voice = item.voice if isinstance(item.voice, str) else ""
                 choices.append(
                     TtsChoice(
                         self._providers.tts(name),
-                        item.model or TTS_MODELS.get(name, ""),
-                        voice or ("" if item.voice else TTS_VOICES.get(name, "")),
+                        *_model_and_voice(name, item),
                         None if item is use else item.settings,
                     )
                 )
@@ -139,6 +140,16 @@ class SupervisedVendors:
     async def aclose(self) -> None:
         """Close what the providers hold."""
         await self._providers.aclose()
+
+
+def _model_and_voice(name: str, item: TtsUse) -> tuple[str, str]:
+    """What a vendor is asked for; "" is the request's own (a voice by language)."""
+    voice = item.voice if isinstance(item.voice, str) else ""
+    if name in VOICE_IS_MODEL:
+        one = item.model or voice or ("" if item.voice else VOICE_IS_MODEL[name])
+        return one, voice or ("" if item.voice else one)
+    model = item.model or TTS_MODELS.get(name, "")
+    return model, voice or ("" if item.voice else TTS_VOICES.get(name, ""))
 
 
 def _key(value: Json) -> bytes:

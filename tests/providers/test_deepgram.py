@@ -18,7 +18,7 @@ from flowengine.events import (
     SpeechStopped,
 )
 from flowengine.ports import SttEvent, SttHints, SttRequest
-from flowengine.providers import deepgram_stream
+from flowengine.providers import listening
 from flowengine.providers.deepgram import DeepgramStt
 from flowengine.providers.deepgram_nova import DeepgramEars, listen_query
 from flowengine.testing.providers.deepgram import FakeDeepgram
@@ -249,8 +249,8 @@ def test_nobody_listens() -> None:
 
 
 def test_a_quiet_line_is_kept_alive(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deepgram_stream, "_LOOK_S", 0.01)
-    monkeypatch.setattr(deepgram_stream, "_KEEPALIVE_S", 0.02)
+    monkeypatch.setattr(listening, "_LOOK_S", 0.01)
+    monkeypatch.setattr(listening, "_KEEPALIVE_S", 0.02)
 
     async def call() -> None:
         async with FakeDeepgram() as vendor:
@@ -263,8 +263,8 @@ def test_a_quiet_line_is_kept_alive(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_vendor_that_takes_no_more_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deepgram_stream, "_LOOK_S", 0.05)
-    monkeypatch.setattr(deepgram_stream, "SEND_S", 0.1)
+    monkeypatch.setattr(listening, "_LOOK_S", 0.05)
+    monkeypatch.setattr(listening, "SEND_S", 0.1)
 
     async def call() -> None:
         async with FakeDeepgram() as vendor:

@@ -20,9 +20,10 @@ from flowengine.events import (
     SpeechStopped,
 )
 from flowengine.ports import SttEvent, SttHints, SttRequest
+from flowengine.providers import deepgram_flux, listening
 from flowengine.providers.deadlines import Deadlines
 from flowengine.providers.deepgram import DeepgramStt
-from flowengine.providers.deepgram_flux import FluxEars, listen_query
+from flowengine.providers.deepgram_flux import FluxEars, listen_query, wire_of
 from flowengine.providers.supervision import SttChoice, SupervisedStt
 from flowengine.testing.providers.deepgram import FakeDeepgram
 from flowengine.testing.providers.serving import KEY, Fault
@@ -265,6 +266,99 @@ def test_a_socket_that_lives_and_sends_nothing_more_is_replaced() -> None:
             await ears.until(lambda events: SegmentHeard("Hello there.", 0.96, True) in events)
             assert vendor.connections == 2
             await hearing.close()
+
+    run(call())
+
+
+@pytest.mark.parametrize("refuses", [False, True])
+def test_while_digits_are_expected_it_must_be_surer_of_an_end(refuses: bool) -> None:
+    async def call() -> None:
+        async with FakeDeepgram(["four two seven nine.", "Yes."]) as vendor:
+            vendor.flux.refuses_configure = refuses
+            ears = Ears()
+            session = await DeepgramStt(KEY, vendor.url).open(FLUX, ears.hear)
+            for hints in (SttHints(digits=True), SttHints(digits=True)):
+                session.hint(hints)
+            await vendor.until(lambda: vendor.commands == ["Configure"])
+            session.feed(speech(600) + silence(400))
+            if not refuses:
+                await ears.until(bool)
+                assert not any(isinstance(event, SegmentHeard) for event in ears.events)
+                session.feed(speech(600) + silence(1000))
+            said = SegmentHeard("four two seven nine.", 0.96, endpoint=False)
+            await ears.until(lambda events: said in events)
+            session.hint(SttHints())
+            await vendor.until(lambda: vendor.commands == ["Configure", "Configure"])
+            session.feed(speech(600) + silence(400))
+            await ears.until(lambda events: SegmentHeard("Yes.", 0.96, True) in events)
+            await session.close()
+            assert vendor.violations == []
+
+    run(call())
+
+
+def test_how_sure_it_must_be_is_the_flows_own_again_after_the_digits() -> None:
+    wire = wire_of(SttRequest("flux-general-en", "en", 300, (), {"eot_threshold": 0.95}))
+    assert wire.patient == wire.impatient
+    assert orjson.loads(wire.impatient)["thresholds"] == {"eot_threshold": 0.95}
+    wire = wire_of(FLUX)
+    assert orjson.loads(wire.patient)["thresholds"] == {"eot_threshold": 0.9}
+    assert orjson.loads(wire.impatient)["thresholds"] == {"eot_threshold": 0.7}
+
+
+def test_a_line_that_stops_sending_still_ends_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Flux finds the end in audio; a carrier that suppresses silence sends none."""
+    monkeypatch.setattr(listening, "_LOOK_S", 0.05)
+
+    async def call() -> None:
+        async with FakeDeepgram(["Hello there."]) as vendor:
+            ears = Ears()
+            session = await DeepgramStt(KEY, vendor.url).open(FLUX, ears.hear)
+            session.feed(speech(800))
+            end = SegmentHeard("Hello there.", 0.96, endpoint=True)
+            await ears.until(lambda events: end in events)
+            assert session.settled_bytes == len(speech(800))
+            usage = await session.close()
+            assert usage is not None
+            assert 1100 <= usage.amount_in < 4000
+
+    run(call())
+
+
+def test_an_idle_line_is_kept_open_by_a_little_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listening, "_LOOK_S", 0.01)
+    monkeypatch.setattr(listening, "_KEEPALIVE_S", 0.02)
+
+    async def call() -> None:
+        async with FakeDeepgram(["Hello there."]) as vendor:
+            ears = Ears()
+            session = await DeepgramStt(KEY, vendor.url).open(FLUX, ears.hear)
+            await vendor.until(lambda: len(vendor.audio[0]) >= 1600)
+            assert set(vendor.audio[0]) == {0xFF}
+            assert ears.events == []
+            monkeypatch.undo()
+            session.feed(speech(800) + silence(400))
+            await ears.until(lambda events: SegmentHeard("Hello there.", 0.96, True) in events)
+            assert session.settled_bytes <= len(speech(1200))
+            await session.close()
+            assert vendor.commands == ["CloseStream"]
+
+    run(call())
+
+
+def test_a_mute_socket_is_found_out_though_nobody_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Field: it is open and takes audio, and no event comes any more (bolna#758)."""
+    monkeypatch.setattr(listening, "_LOOK_S", 0.02)
+    monkeypatch.setattr(deepgram_flux, "ANSWERS_MS", 60)
+
+    async def call() -> None:
+        async with FakeDeepgram() as vendor:
+            vendor.faults.append(Fault("stall", after=1))
+            ears = Ears()
+            session = await DeepgramStt(KEY, vendor.url).open(FLUX, ears.hear)
+            session.feed(silence(1000))
+            await ears.until(lambda events: HearingFailed("stalled") in events)
+            await session.close()
 
     run(call())
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from typing import Any
 
 import elevenlabs.client
 import httpx
 import pytest
 
 from flowengine.errors import ProviderError
+from flowengine.flow.defaults import Defaults
 from flowengine.ports import Clause, SpeechChunk, TtsRequest, Voice
 from flowengine.providers.elevenlabs import ElevenLabsTts
+from flowengine.providers.settings import ProviderSettings
+from flowengine.providers.vendors import SupervisedVendors, server_defaults
 from flowengine.testing.providers.elevenlabs import FakeElevenLabs
 from flowengine.testing.providers.serving import KEY, Fault
 from flowengine.testing.providers.speech import spoken_ms, tag_of
@@ -214,6 +218,66 @@ def test_what_breaks_in_the_source_of_clauses_is_raised() -> None:
                 async for _ in voice.speak(broken()):
                     pass
             await voice.close()
+
+    run(call())
+
+
+LOCATORS = [{"pronunciation_dictionary_id": "names", "version_id": "7"}]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_a_flow_says_of_its_voice_reaches_the_wire(way: str) -> None:
+    """A cloned voice by its id, with settings of its own and a dictionary of pronunciation."""
+
+    async def call() -> None:
+        async with FakeElevenLabs(offers=[way]) as vendor:
+            values = {"ELEVENLABS_API_KEY": KEY, "ELEVENLABS_BASE_URL": vendor.url}
+            vendors = SupervisedVendors(ProviderSettings(values), server_defaults(values))
+            flow = {
+                "voice": "Xb7hH8MSUJpSbSDYk0k2",
+                "voice_settings": {"stability": 0.4, "speed": 0.9},
+                "similarity_boost": 0.8,
+                "speed": 1.1,
+                "pronunciation_dictionary_locators": LOCATORS,
+                "apply_text_normalization": "on",
+            }
+            use = Defaults.model_validate({"tts": {"provider": "elevenlabs", **flow}}).tts
+            assert use is not None
+            asked = TtsRequest(use.model or "", str(use.voice), "de-DE", use.settings)
+            voice = await vendors.tts(use).open(asked)
+            check(await spoken(voice, ["Guten Tag."]), ["Guten Tag."], 0)
+            await voice.close()
+            await vendors.aclose()
+            assert set(vendor.voices) == {"Xb7hH8MSUJpSbSDYk0k2"}
+            assert vendor.manners == [
+                {
+                    "voice_settings": {"stability": 0.4, "similarity_boost": 0.8, "speed": 1.1},
+                    "pronunciation_dictionary_locators": LOCATORS,
+                }
+            ]
+            if way != "stream":
+                assert vendor.queries[0]["apply_text_normalization"] == "on"
+                assert vendor.queries[0]["model_id"] == "eleven_flash_v2_5"
+            assert vendor.violations == []
+
+    run(call())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"voice_settings": {"loudness": 2}},
+        {"voice_settings": 3},
+        {"pronunciation_dictionary_locators": {"pronunciation_dictionary_id": "names"}},
+        {"pronunciation_dictionary_locators": [{"id": "names"}]},
+    ],
+)
+def test_options_that_the_vendor_would_not_take_are_refused(options: dict[str, Any]) -> None:
+    async def call() -> None:
+        with pytest.raises(ProviderError) as caught:
+            await ElevenLabsTts(KEY).open(TtsRequest("m", "v", "en", options))
+        assert caught.value.code == "bad_request"
+        assert next(iter(options)) in str(caught.value)
 
     run(call())
 

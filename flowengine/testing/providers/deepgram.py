@@ -16,6 +16,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from flowengine.events import Json
 from flowengine.ports import BYTES_PER_MS
 from flowengine.testing.providers.deepgram_flux import FluxHabits, FluxStream, flux_violations
+from flowengine.testing.providers.deepgram_speak import DeepgramVoices
 from flowengine.testing.providers.deepgram_stream import ListeningVendor, ListenStream
 from flowengine.testing.providers.serving import KEY, Fault, forever
 from flowengine.testing.providers.speech import is_loud
@@ -58,7 +59,7 @@ _BOOLEANS: Final = ("interim_results", "vad_events", "smart_format", "numerals",
 
 
 class FakeDeepgram(ListeningVendor):
-    """Both listening protocols at one address.
+    """Both listening protocols and both speaking ones (`voices`) at one address.
 
     Habits of the real one that a client must bear can be switched on: `forgets_speech_final`
     (noise: only `UtteranceEnd` ends a turn), `loses_final` (an empty final after interims),
@@ -66,11 +67,14 @@ class FakeDeepgram(ListeningVendor):
     """
 
     def __init__(self, plan: Iterable[str] = (), *, delay_ms: int = 0) -> None:
+        self.voices = DeepgramVoices()
         routes = [
             WebSocketRoute("/v1/listen", self._listen_nova),
             WebSocketRoute("/v2/listen", self._listen_flux),
+            *self.voices.routes(),
         ]
         super().__init__(routes, plan, delay_ms)
+        self.voices.vendor = self
         self.forgets_speech_final = False
         self.loses_final = False
         self.ignores_finalize = False
@@ -149,7 +153,7 @@ class _Stream(ListenStream):
         """Quiet since the last words, for `UtteranceEnd`."""
         self._waits_for_end = False
 
-    async def _obey(self, kind: str) -> bool:
+    async def _obey(self, kind: str, body: dict[str, Json]) -> bool:
         if kind == "Finalize":
             if not self._vendor.ignores_finalize:
                 said = self._vendor.words(self._speech(), final=True) if self._loud_ms else ""

@@ -47,6 +47,8 @@ class FluxHabits:
     """Quiet after which it foresees the end."""
     end_ms: int = 300
     """Quiet after which it is sure."""
+    surer_ms: int = 900
+    """The same when it is asked to be 0.9 sure or more."""
     foresees: deque[str] = field(default_factory=deque)
     """What it takes the words to be when it foresees an end, in place of what they are."""
     forgets_start: bool = False
@@ -55,6 +57,8 @@ class FluxHabits:
     """Each `EndOfTurn` comes once more, too late."""
     forgets_end: bool = False
     """The end of a turn never comes; the next turn just begins."""
+    refuses_configure: bool = False
+    """`Configure` is answered by `ConfigureFailure` and changes nothing."""
 
 
 def flux_violations(query: Sequence[tuple[str, str]]) -> Iterator[str]:
@@ -86,7 +90,12 @@ class FluxStream(ListenStream):
     ) -> None:
         super().__init__(vendor, websocket, fault)
         self._habits = habits
-        self._is_eager = "eager_eot_threshold" in websocket.query_params
+        asked = websocket.query_params
+        self._thresholds: dict[str, Json] = {
+            name: float(asked[name])
+            for name in ("eager_eot_threshold", "eot_threshold", "eot_timeout_ms")
+            if name in asked
+        }
         self._sequence = 0
         self._turn = 0
         self._state = "ready"
@@ -99,7 +108,7 @@ class FluxStream(ListenStream):
         await self._tell({"type": "Connected"})
         await super().run()
 
-    async def _obey(self, kind: str) -> bool:
+    async def _obey(self, kind: str, body: dict[str, Json]) -> bool:
         if kind == "CloseStream":
             await self._socket.close()
             return True
@@ -109,9 +118,23 @@ class FluxStream(ListenStream):
             else:
                 warning = {"code": "FORCE_END_TURN_NO_ACTIVE_TURN", "description": "scripted"}
                 await self._tell({"type": "Warning", **warning})
+        elif kind == "Configure":
+            await self._configure(body.get("thresholds") or {})
         else:
             self._vendor.violate(f"unknown command {kind}")
         return False
+
+    async def _configure(self, thresholds: dict[str, Json]) -> None:
+        if self._habits.refuses_configure:
+            failure = {"code": "INVALID_THRESHOLDS", "description": "scripted"}
+            await self._tell({"type": "ConfigureFailure", **failure})
+            return
+        if not 0.5 <= thresholds.get("eot_threshold", 0.7) <= 1.0:
+            self._vendor.violate("eot_threshold is out of range")
+        self._thresholds.update(thresholds)
+        await self._tell(
+            {"type": "ConfigureSuccess", "thresholds": self._thresholds, "keyterms": []}
+        )
 
     async def _hear(self, frame: bytes) -> None:
         self._since_update_ms += 20
@@ -119,7 +142,8 @@ class FluxStream(ListenStream):
             await self._hear_speech()
         elif self._loud_ms:
             self._quiet_ms += 20
-            if self._quiet_ms >= self._habits.end_ms:
+            is_surer = self._thresholds.get("eot_threshold", 0.7) >= 0.9
+            if self._quiet_ms >= (self._habits.surer_ms if is_surer else self._habits.end_ms):
                 await self._end("model")
             elif self._quiet_ms >= self._habits.eager_ms and self._state == "speaking":
                 await self._foresee()
@@ -144,7 +168,7 @@ class FluxStream(ListenStream):
         await self._turn_info("StartOfTurn" if starts else "Update", words)
 
     async def _foresee(self) -> None:
-        if not self._is_eager:
+        if "eager_eot_threshold" not in self._thresholds:
             return
         wrong = self._habits.foresees
         words = wrong.popleft() if wrong else self._vendor.words(self._speech(), final=False)

@@ -72,15 +72,16 @@ class ListenStream:
     async def _command(self, text: str) -> bool:
         """Take a command; True when the connection is over."""
         try:
-            kind = orjson.loads(text)["type"]
+            body = orjson.loads(text)
+            kind = body["type"]
         except (ValueError, KeyError, TypeError):
             self._vendor.violate("a text frame that is no command")
             return False
         self._vendor.commands.append(kind)
         self._vendor.changed.set()
-        return await self._obey(kind)
+        return await self._obey(kind, body)
 
-    async def _obey(self, kind: str) -> bool:
+    async def _obey(self, kind: str, body: dict[str, Json]) -> bool:
         raise NotImplementedError
 
     async def _hear(self, frame: bytes) -> None:

@@ -1,4 +1,4 @@
-"""A fake ElevenLabs: `multi-stream-input`, `stream-input` and HTTP `stream`, all in µ-law.
+"""A fake ElevenLabs: `multi-stream-input`, `stream-input` and HTTP `stream`, all in µ-law; Scribe.
 
 Message shapes follow ElevenLabs' published AsyncAPI description. Audio is `speech` whose tag is
 the number of the text that was said (`said[tag]`), with the alignment of its characters.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Collection, Iterable
 from typing import Final
 
 import orjson
@@ -18,6 +18,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from flowengine.events import Json
+from flowengine.testing.providers.elevenlabs_scribe import Scribe
 from flowengine.testing.providers.serving import KEY, FakeVendor, Fault, forever
 from flowengine.testing.providers.speech import MS_A_CHARACTER, TAGS, speech
 
@@ -52,13 +53,17 @@ _SINGLE: Final = frozenset(
         "pronunciation_dictionary_locators",
     ]
 )
+_LATE: Final = frozenset(["voice_settings", "pronunciation_dictionary_locators"])
 _MULTI: Final = _SINGLE | {"context_id", "close_context", "close_socket"}
 
 
 class FakeElevenLabs(FakeVendor):
     """`offers` says which of the three endpoints exist; the others answer 403 or 404.
 
-    `aligns=False` leaves out alignments, `answers_close=False` never says `isFinal`.
+    `plan` is what the caller will have said, for Scribe (`scribe`).
+    `aligns=False` leaves out alignments, `answers_close=False` never says `isFinal`,
+    `ends_contexts` ends a context by itself after each flush, `most_contexts_open` is how many a
+    socket bears.
     """
 
     def __init__(
@@ -66,6 +71,7 @@ class FakeElevenLabs(FakeVendor):
         *,
         offers: Collection[str] = ("multi-stream-input", "stream-input", "stream"),
         first_byte_ms: int = 0,
+        plan: Iterable[str] = (),
     ) -> None:
         base = "/v1/text-to-speech/{voice}"
         routes = {
@@ -73,15 +79,25 @@ class FakeElevenLabs(FakeVendor):
             "stream-input": WebSocketRoute(f"{base}/stream-input", self._single),
             "stream": Route(f"{base}/stream", self._http, methods=["POST"]),
         }
-        super().__init__([routes[name] for name in offers])
+        self.scribe = Scribe(plan)
+        super().__init__([*(routes[name] for name in offers), self.scribe.route()])
+        self.scribe.vendor = self
         self.first_byte_ms = first_byte_ms
         self.aligns = True
         self.answers_close = True
+        self.ends_contexts = False
+        self.most_contexts_open = _MOST_CONTEXTS
+        self.phantoms: list[str] = []
+        """Contexts that a flush to an unknown id made; they never end."""
         self.said: list[str] = []
         """Every text that audio was made of."""
         self.closed_contexts: list[str] = []
         self.most_contexts = 0
         self.queries: list[dict[str, str]] = []
+        self.voices: list[str] = []
+        """The voice that each connection and request named."""
+        self.manners: list[dict[str, Json]] = []
+        """What came with the first text of a context, socket or request, but for the text."""
 
     async def _multi(self, websocket: WebSocket) -> None:
         fault = self.next_fault()
@@ -107,6 +123,8 @@ class FakeElevenLabs(FakeVendor):
         if not isinstance(body.get("text"), str) or not body["text"].strip():
             self.violate("a request without text")
             return JSONResponse({"detail": {"status": "invalid_request"}}, status_code=400)
+        self.voices.append(request.path_params["voice"])
+        self.notice(body)
         return StreamingResponse(self._body(body["text"]), media_type="audio/basic")
 
     async def _body(self, text: str) -> AsyncGenerator[bytes, None]:
@@ -118,6 +136,7 @@ class FakeElevenLabs(FakeVendor):
     async def _accept(self, websocket: WebSocket, fault: Fault | None) -> bool:
         query = dict(websocket.query_params)
         self.queries.append(query)
+        self.voices.append(websocket.path_params["voice"])
         for name in sorted(set(query) - _QUERY):
             self.violate(f"unknown query parameter {name}")
         if query.get("output_format") != "ulaw_8000":
@@ -132,6 +151,14 @@ class FakeElevenLabs(FakeVendor):
             return False
         await websocket.accept()
         return True
+
+    def notice(self, first: dict[str, Json]) -> None:
+        """Take what is said of the manner to speak in."""
+        for locator in first.get("pronunciation_dictionary_locators", []):
+            if not isinstance(locator.get("pronunciation_dictionary_id"), str):
+                self.violate("a locator without pronunciation_dictionary_id")
+        names = ("voice_settings", "pronunciation_dictionary_locators")
+        self.manners.append({name: first[name] for name in names if name in first})
 
     def pieces(self, text: str) -> list[tuple[str, bytes]]:
         """A text in the pieces in which its audio is sent."""
@@ -225,8 +252,10 @@ class _Single(_Speaker):
                 self.vendor.violate("the first text is not a single space")
             if text and not text.endswith(" "):
                 self.vendor.violate("a text does not end with a space")
-            if begun and "voice_settings" in body:
-                self.vendor.violate("voice_settings after the first message")
+            if not begun:
+                self.vendor.notice(body)
+            elif _LATE & set(body):
+                self.vendor.violate("settings after the first message")
             begun = True
             held += text.lstrip() if not held else text
             if body.get("flush") or text == "":
@@ -268,16 +297,19 @@ class _Multi(_Speaker):
             await self._close(context)
             return True
         if context not in self._held:
+            if body.get("flush"):
+                self.vendor.phantoms.append(context)
             if text != " ":
                 self.vendor.violate("a context begins with something else than a single space")
             self._held[context] = ""
+            self.vendor.notice(body)
             self.vendor.most_contexts = max(self.vendor.most_contexts, len(self._held))
-            if len(self._held) > _MOST_CONTEXTS:
+            if len(self._held) > self.vendor.most_contexts_open:
                 await self.socket.close(1008, "max_active_conversations")
                 return False
             return True
-        if "voice_settings" in body:
-            self.vendor.violate("voice_settings after the first message")
+        if _LATE & set(body):
+            self.vendor.violate("settings after the first message")
         if text and not text.endswith(" "):
             self.vendor.violate("a text does not end with a space")
         self._held[context] += text
@@ -291,6 +323,9 @@ class _Multi(_Speaker):
         if before is not None:
             await before
         await self.say(text, {"contextId": context})
+        if self.vendor.ends_contexts:
+            self._held.pop(context, None)
+            await self.send({"isFinal": True, "contextId": context})
 
     async def _close(self, context: str) -> None:
         if context not in self._held:
