@@ -15,6 +15,7 @@ from typing import TypeVar
 import structlog
 
 from flowengine.carriers.discovery import load_carriers
+from flowengine.catalog import load_catalog
 from flowengine.clock import Clock, RealClock
 from flowengine.errors import ConfigError, ProviderError
 from flowengine.events import Json
@@ -68,7 +69,8 @@ class Engine:
     ) -> None:
         """Raises FlowError, ConfigError, StoreError: what is wrong, before anything listens."""
         self.settings = settings
-        self._files = FlowFiles()
+        catalog = load_catalog(settings.catalog)
+        self._files = FlowFiles(catalog=catalog)
         self.flow: LoadedFlow = self._files.load(flow, others)
         mcp = McpServers(settings.mcp_servers, allow_private=allow_private_tools)
         for program in _with_subflows(self.flow.program):
@@ -76,8 +78,8 @@ class Engine:
         for tool, where in mcp_tools(self.flow.program):
             mcp.check(tool, where)
         values = settings.provider_settings()
-        self.server = server_defaults(values)
-        self.vendors = SupervisedVendors(ProviderSettings(values), self.server, deadlines)
+        self.server = server_defaults(values, catalog)
+        self.vendors = SupervisedVendors(ProviderSettings(values), self.server, deadlines, catalog)
         self.store: CallStore = store or SqliteStore(_sqlite_path(settings.database()))
         self.prompts = PromptCache(settings.data / "prompts")
         self._tools = ToolRunner(

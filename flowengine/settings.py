@@ -125,6 +125,9 @@ class Settings(BaseSettings):
     allow_private_tools: bool = Field(default=False, title="Tools may reach private addresses")
     """Whether requests of flows may go to this machine and its own network."""
 
+    catalog: Path | None = Field(default=None, title="Models, prices and voices")
+    """A TOML file whose entries stand in for those of flowengine's own catalog."""
+
     mcp_servers: Annotated[Mapping[str, McpServer], NoDecode] = Field(
         default_factory=dict, title="MCP servers"
     )

@@ -10,9 +10,12 @@ from typing import Annotated
 import typer
 
 from flowengine import __version__
+from flowengine.catalog import Catalog, load_catalog
+from flowengine.clock import RealClock
 from flowengine.errors import FlowError
 from flowengine.flow.checks import check as findings_of
 from flowengine.flow.checks.report import as_json, to_sarif, to_text
+from flowengine.flow.checks.vendors import vendor_findings
 from flowengine.flow.document import Flow
 from flowengine.flow.findings import Finding
 from flowengine.flow.language import Language
@@ -20,6 +23,7 @@ from flowengine.nodes import load_kinds
 from flowengine.nodes.flow import SubFlow
 from flowengine.runtime.flow_files import subflow_file
 from flowengine.runtime.knowledge import file_findings
+from flowengine.settings import load_settings
 
 
 class Format(StrEnum):
@@ -42,7 +46,8 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Check flows; exit code 1 when one has an error."""
         language = Language(load_kinds())
-        checked = [_checked(path, language) for path in flows]
+        catalog = load_catalog(load_settings().catalog)
+        checked = [_checked(path, language, catalog) for path in flows]
         _print(checked, format_)
         if any(item.severity == "error" for _, _, found in checked for item in found):
             raise typer.Exit(1)
@@ -51,7 +56,7 @@ def register(app: typer.Typer) -> None:
 Checked = tuple[Path, str, list[Finding]]
 
 
-def _checked(path: Path, language: Language) -> Checked:
+def _checked(path: Path, language: Language, catalog: Catalog) -> Checked:
     source = _source(path)
     parsed = language.parse(source, path.name)
     if parsed.flow is None:
@@ -62,6 +67,7 @@ def _checked(path: Path, language: Language) -> Checked:
             *parsed.findings,
             *findings_of(parsed.flow, subflows=subflows),
             *file_findings(parsed.flow, path.parent),
+            *vendor_findings(parsed.flow, catalog, RealClock().wall().date()),
         ]
     )
     return path, source, list(found)

@@ -9,6 +9,7 @@ from typing import Self
 import orjson
 
 from flowengine.app import mcp_tools
+from flowengine.catalog import load_catalog
 from flowengine.cli.serve import tool_secrets
 from flowengine.errors import ConfigError, ProviderError
 from flowengine.flow.program import Program
@@ -36,8 +37,9 @@ class Rehearsal:
         self._library = library
         self._settings = settings
         values = settings.provider_settings()
-        self.server = server_defaults(values)
-        self._vendors = SupervisedVendors(ProviderSettings(values), self.server)
+        catalog = load_catalog(settings.catalog)
+        self.server = server_defaults(values, catalog)
+        self._vendors = SupervisedVendors(ProviderSettings(values), self.server, catalog=catalog)
         self._tools: ToolRunner | None = None
         self._runner = asyncio.Runner()
 

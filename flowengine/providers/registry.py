@@ -14,11 +14,11 @@ from importlib import resources
 from importlib.metadata import entry_points
 from typing import Literal, Protocol, cast, overload, runtime_checkable
 
+from flowengine.catalog import Kind
 from flowengine.errors import ConfigError
 from flowengine.ports import Llm, Stt, Tts
 from flowengine.providers.settings import ProviderSettings
 
-Kind = Literal["stt", "llm", "tts"]
 GROUP = "flowengine.providers"
 _MAKES = re.compile(r"^(def |from .*|    )make_(stt|llm|tts)\b", re.MULTILINE)
 
@@ -33,6 +33,13 @@ class Closes(Protocol):
 def provider_names() -> list[str]:
     """Every provider that can be named in a flow; nothing is imported for it."""
     return sorted(_built_in() | {point.name for point in entry_points(group=GROUP)})
+
+
+def provider_kinds(name: str) -> tuple[Kind, ...]:
+    """What a provider does. Raises ConfigError: `unknown_provider`, `missing_extra`."""
+    module = _module(name)
+    kinds: tuple[Kind, ...] = ("stt", "llm", "tts")
+    return tuple(kind for kind in kinds if hasattr(module, f"make_{kind}"))
 
 
 @overload

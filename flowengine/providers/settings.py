@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 
 from flowengine.errors import ConfigError
 
+_OTHER_NAMES = {"google": "gemini"}
+"""Providers whose variables bear another name."""
 _SCHEMES = {"http": "ws", "https": "wss", "ws": "http", "wss": "https"}
 
 
@@ -32,6 +34,11 @@ class ProviderSettings:
                 fix=f"Set {name}, or choose another provider.",
             )
         return value
+
+    def has_key(self, provider: str) -> bool:
+        """Whether a provider's key is set; nothing is said of whether it is good."""
+        vendor = _OTHER_NAMES.get(provider, provider)
+        return bool(self.values.get(f"{vendor.upper()}_API_KEY", "").strip())
 
     def base_url(self, vendor: str, default: str) -> str:
         """The vendor's base URL without a slash at its end.

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import orjson
 import structlog
 
+from flowengine.catalog import Catalog, shipped
 from flowengine.events import Json
 from flowengine.flow.defaults import LlmUse, SttUse, TtsUse
 from flowengine.providers.deadlines import Deadlines
@@ -26,36 +27,26 @@ from flowengine.providers.supervision import (
 )
 from flowengine.runtime.context import ServerDefaults
 
-STT_MODELS = {
-    "deepgram": "nova-3",
-    "elevenlabs": "scribe_v2_realtime",
-    "groq": "whisper-large-v3-turbo",
-    "openai": "gpt-live-transcribe",
-    "whisper": "whisper-1",
-}
-LLM_MODELS = {"openai": "gpt-6-luna"}
-TTS_MODELS = {"elevenlabs": "eleven_flash_v2_5", "openai": "gpt-4o-mini-tts"}
-TTS_VOICES = {"elevenlabs": "21m00Tcm4TlvDq8ikWAM", "openai": "alloy"}
-"""ElevenLabs' stock voice "Rachel"; OpenAI's that all of its models and most other hosts have."""
-VOICE_IS_MODEL = {"deepgram": "aura-2-thalia-en"}
-"""Vendors whose voice and model are one name, and the ordinary one; a flow says it as either."""
+_VOICE_IS_MODEL = frozenset({"deepgram"})
+"""Vendors whose voice and model are one name; a flow says it as either."""
+_LLMS = ("openai", "anthropic", "google", "mistral", "groq")
+"""Who is asked when a flow names no LLM: the first whose key is set."""
 _OURS = ("provider", "model", "fallback", "voice")
 
 log = structlog.get_logger(__name__)
 
 
-def server_defaults(values: Mapping[str, str]) -> ServerDefaults:
+def server_defaults(values: Mapping[str, str], catalog: Catalog | None = None) -> ServerDefaults:
     """What serves flows that name no vendor, by the keys that are set; local speech otherwise."""
-
-    def has(vendor: str) -> bool:
-        return bool(values.get(f"{vendor.upper()}_API_KEY", "").strip())
-
+    has = ProviderSettings(values).has_key
+    catalog = catalog or shipped()
     stt = "deepgram" if has("deepgram") else "local"
-    tts = "elevenlabs" if has("elevenlabs") else "local"
-    llm = {"provider": "openai", "model": LLM_MODELS["openai"]} if has("openai") else None
+    tts = next((name for name in ("elevenlabs", "deepgram") if has(name)), "local")
+    llm = next((name for name in _LLMS if has(name)), "")
+    model = catalog.default_model(llm, "llm")
     return ServerDefaults(
         stt=SttUse.model_validate({"provider": stt}),
-        llm=None if llm is None else LlmUse.model_validate(llm),
+        llm=LlmUse.model_validate({"provider": llm, "model": model}) if llm else None,
         tts=TtsUse.model_validate({"provider": tts}),
     )
 
@@ -68,7 +59,9 @@ class SupervisedVendors:
         settings: ProviderSettings,
         server: ServerDefaults,
         deadlines: Deadlines | None = None,
+        catalog: Catalog | None = None,
     ) -> None:
+        self._catalog = catalog or shipped()
         self._providers = Providers(settings)
         self._server = server
         self._deadlines = deadlines or Deadlines()
@@ -86,7 +79,7 @@ class SupervisedVendors:
                 choices.append(
                     SttChoice(
                         self._providers.stt(name),
-                        item.model or STT_MODELS.get(name, ""),
+                        item.model or self._catalog.default_model(name, "stt"),
                         None if item is use else item.settings,
                         None if item is use else item.keyterms,
                     )
@@ -104,7 +97,7 @@ class SupervisedVendors:
                 choices.append(
                     TtsChoice(
                         self._providers.tts(name),
-                        *_model_and_voice(name, item),
+                        *self._model_and_voice(name, item, use if item is not use else None),
                         None if item is use else item.settings,
                     )
                 )
@@ -114,12 +107,12 @@ class SupervisedVendors:
     def llm(self, provider: str, fallback: Sequence[Mapping[str, Json]]) -> SupervisedLlm:
         key = _key([provider, *fallback])
         if key not in self._llms:
-            ordinary = LLM_MODELS.get(provider, "")
+            ordinary = self._catalog.default_model(provider, "llm")
             choices = [LlmChoice(self._providers.llm(provider), default_model=ordinary)]
             for item in fallback:
                 name = item.get("provider") or provider
                 settings = {name: value for name, value in item.items() if name not in _OURS}
-                model = item.get("model") or LLM_MODELS.get(name, "")
+                model = item.get("model") or self._catalog.default_model(name, "llm")
                 choices.append(LlmChoice(self._providers.llm(name), model, settings))
             self._llms[key] = SupervisedLlm(choices, self._deadlines)
         return self._llms[key]
@@ -141,15 +134,32 @@ class SupervisedVendors:
         """Close what the providers hold."""
         await self._providers.aclose()
 
+    def _model_and_voice(self, name: str, item: TtsUse, first: TtsUse | None) -> tuple[str, str]:
+        """What a vendor is asked for; "" is the request's own (a voice by language).
 
-def _model_and_voice(name: str, item: TtsUse) -> tuple[str, str]:
-    """What a vendor is asked for; "" is the request's own (a voice by language)."""
-    voice = item.voice if isinstance(item.voice, str) else ""
-    if name in VOICE_IS_MODEL:
-        one = item.model or voice or ("" if item.voice else VOICE_IS_MODEL[name])
-        return one, voice or ("" if item.voice else one)
-    model = item.model or TTS_MODELS.get(name, "")
-    return model, voice or ("" if item.voice else TTS_VOICES.get(name, ""))
+        A fallback that names no voice speaks with the one that is most like that of the `first`.
+        """
+        catalog = self._catalog
+        voice = item.voice if isinstance(item.voice, str) else ""
+        known = catalog.voice(name, voice) if voice else None
+        if known is not None:
+            voice = known.id
+        elif not item.voice and first is not None:
+            voice = self._alike(name, first)
+        elif not item.voice:
+            voice = catalog.default_voice(name)
+        if name in _VOICE_IS_MODEL:
+            return item.model or voice, voice if item.voice or not item.model else item.model
+        return item.model or catalog.default_model(name, "tts"), voice
+
+    def _alike(self, name: str, first: TtsUse) -> str:
+        provider = first.provider or self._server.tts.provider or "local"
+        voice = first.voice
+        language = "en"
+        if isinstance(voice, dict):
+            language, voice = next(iter(voice.items()), ("en", ""))
+        like = self._catalog.voice(provider, voice or self._catalog.default_voice(provider))
+        return self._catalog.nearest_voice(name, like, language)
 
 
 def _key(value: Json) -> bytes:

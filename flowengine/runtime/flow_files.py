@@ -7,13 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 
 import orjson
 
+from flowengine.catalog import Catalog, shipped
+from flowengine.clock import RealClock
 from flowengine.errors import FlowError
 from flowengine.events import Json
 from flowengine.flow.checks import check
+from flowengine.flow.checks.vendors import vendor_findings
 from flowengine.flow.document import Flow
 from flowengine.flow.findings import Finding
 from flowengine.flow.language import Language
@@ -43,6 +47,8 @@ class FlowFiles:
     """Reads flows from files. `others`: files of flows that the first may call, beside its own."""
 
     language: Language = field(default_factory=lambda: Language(load_kinds()))
+    catalog: Catalog = field(default_factory=shipped)
+    today: date = field(default_factory=lambda: RealClock().wall().date())
     _flows: dict[str, tuple[Flow, Path]] = field(default_factory=dict)
     _programs: dict[str, Program] = field(default_factory=dict)
 
@@ -57,7 +63,11 @@ class FlowFiles:
         flows = tuple((self._flows[name][0], self._flows[name][1].parent) for name in needed)
         found: list[Finding] = []
         for flow, folder in flows:
-            own = (*check(flow, subflows=inner), *file_findings(flow, folder))
+            own = (
+                *check(flow, subflows=inner),
+                *file_findings(flow, folder),
+                *vendor_findings(flow, self.catalog, self.today),
+            )
             found += own if flow is main else [_of(finding, flow.id) for finding in own]
         _refuse(path, [finding for finding in found if finding.severity == "error"])
         program = self._compile(main, inner)

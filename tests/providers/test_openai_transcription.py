@@ -10,6 +10,7 @@ import openai
 import pytest
 from openai.types.audio import TranscriptionTextDeltaEvent, TranscriptionTextDoneEvent
 
+from flowengine.catalog import shipped
 from flowengine.errors import ProviderError
 from flowengine.events import (
     EndpointReached,
@@ -28,7 +29,6 @@ from flowengine.providers.openai_transcription import OpenAiStt
 from flowengine.providers.registry import Providers
 from flowengine.providers.settings import ProviderSettings
 from flowengine.providers.supervision import SttChoice, SupervisedStt
-from flowengine.providers.vendors import STT_MODELS
 from flowengine.testing.providers.openai_audio import FakeOpenAiAudio
 from flowengine.testing.providers.serving import KEY, Fault
 from flowengine.testing.providers.speech import silence, speech
@@ -131,11 +131,12 @@ def test_other_hosts_of_whisper(name: str) -> None:
             stt = Providers(ProviderSettings(values)).stt(name)
             assert isinstance(stt, OpenAiStt)
             ears = Ears()
-            session = await kept(stt).open(asking(STT_MODELS[name]), ears.hear)
+            model = shipped().default_model(name, "stt")
+            session = await kept(stt).open(asking(model), ears.hear)
             session.feed(SAID)
             await ears.until(lambda events: SegmentHeard("Hi.", endpoint=True) in events)
             usage = await session.close()
-            assert usage == Usage(name, STT_MODELS[name], "audio_ms", 1500, estimated=True)
+            assert usage == Usage(name, model, "audio_ms", 1500, estimated=True)
             assert vendor.violations == []
 
     run(call())

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from flowengine.assurance.replay import replay, server_of
 from flowengine.assurance.why import facts_of, why
+from flowengine.catalog import shipped
 from flowengine.cli.check import _checked
 from flowengine.errors import FlowError
 from flowengine.events import PassagesFound, ToolCalled, ToolEnded, UtteranceSpoken
@@ -351,7 +352,7 @@ def test_files_that_cannot_be_searched_are_errors(
     with pytest.raises(FlowError, match=code) as caught:
         FlowFiles().load(path)
     assert "$.tools.house.files[1]" in str(caught.value)
-    _, _, findings = _checked(path, Language(load_kinds()))
+    _, _, findings = _checked(path, Language(load_kinds()), shipped())
     assert [(item.code, item.path) for item in findings] == [(code, "$.tools.house.files[1]")]
 
 

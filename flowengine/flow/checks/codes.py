@@ -112,6 +112,8 @@ _WARNINGS = {
     "edge_never_taken": "An edge before it takes every event that it waits for.",
     "variable_never_read": "A variable is set or declared and never read.",
     "silent_entry": "The caller is met with silence.",
+    "model_goes": "A model is shut down soon, or was.",
+    "unknown_voice": "A voice that the catalog does not know by this name.",
 }
 
 CODES: dict[str, Code] = {

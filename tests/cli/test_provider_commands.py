@@ -1,0 +1,159 @@
+"""The commands about providers: who is there, whether accounts work, what a call cost, doctor."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowengine.catalog import shipped
+from flowengine.errors import ConfigError
+from flowengine.events import Usage, UsageCounted, to_json
+from flowengine.ids import CallId
+from flowengine.ports import CallRow, JournalRecord
+from flowengine.providers.round_trip import Trip, round_trips
+from flowengine.providers.settings import ProviderSettings
+from flowengine.store.sqlite import SqliteStore
+from flowengine.testing.providers.serving import Fault
+from tests.cli.test_call_commands import run
+from tests.runtime.flows import MENU
+from tests.runtime.house import Vendors, vendors
+
+pytestmark = pytest.mark.conversation
+
+KEYS = ("OPENAI", "DEEPGRAM", "ELEVENLABS", "ANTHROPIC", "GEMINI", "MISTRAL", "GROQ", "WHISPER")
+
+
+@pytest.fixture(autouse=True)
+def clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No key and no setting of whoever runs the tests."""
+    for vendor in KEYS:
+        monkeypatch.delenv(f"{vendor}_API_KEY", raising=False)
+        monkeypatch.delenv(f"{vendor}_BASE_URL", raising=False)
+    monkeypatch.setenv("FLOWENGINE_DATA", str(tmp_path / "data"))
+    monkeypatch.delenv("FLOWENGINE_DATABASE_URL", raising=False)
+    monkeypatch.delenv("FLOWENGINE_CATALOG", raising=False)
+    return tmp_path
+
+
+def test_providers_are_listed_with_what_they_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GEMINI_API_KEY", "secret-of-a-test")
+    told = run("providers", "--json").stdout
+    rows = {row["name"]: row for row in json.loads(told)}
+    assert rows["google"]["has_key"] and not rows["openai"]["has_key"]
+    assert rows["deepgram"]["kinds"] == {"stt": "nova-3", "tts": ""}
+    assert rows["openai"]["kinds"]["llm"] == "gpt-6-luna"
+    assert "secret-of-a-test" not in told
+    assert "deepgram" in run("providers").stdout
+
+
+def test_without_a_key_nothing_is_tested() -> None:
+    result = run("providers", "test")
+    assert result.exit_code == 1
+    assert "No key of a provider is set" in result.stdout
+
+
+@asynccontextmanager
+async def behind(*faults: Fault) -> AsyncIterator[Vendors]:
+    async with vendors() as all_:
+        all_.openai.faults.extend(faults)
+        yield all_
+
+
+async def _trips(names: list[str], *faults: Fault) -> list[Trip]:
+    async with behind(*faults) as all_:
+        all_.deepgram.plan.append("we are sorry")
+        settings = ProviderSettings(all_.environment())
+        return await round_trips(names, settings, shipped())
+
+
+def by_kind(trips: list[Trip]) -> dict[tuple[str, str], Trip]:
+    return {(trip.provider, trip.kind): trip for trip in trips}
+
+
+def test_a_round_trip_speaks_hears_and_asks() -> None:
+    trips = by_kind(asyncio.run(_trips(["deepgram", "elevenlabs"])))
+    for key in (("deepgram", "stt"), ("elevenlabs", "tts")):
+        assert not trips[key].error, trips[key]
+        assert trips[key].ms["all"] >= trips[key].ms.get("first", 0) or key[1] == "stt"
+        assert "ok" in trips[key].to_text()
+
+
+def test_a_key_that_is_refused_is_told_with_what_to_do() -> None:
+    trips = by_kind(asyncio.run(_trips(["openai"], Fault("refuse", status=401))))
+    failed: dict[str, Any] = trips["openai", "llm"].to_json()
+    assert failed["error"] == "auth"
+    assert "API key" in failed["fix"]
+    assert "FAILED auth" in trips["openai", "llm"].to_text()
+
+
+def test_an_unknown_provider_is_named() -> None:
+    with pytest.raises(ConfigError) as caught:
+        asyncio.run(round_trips(["depgram"], ProviderSettings({}), shipped()))
+    assert caught.value.code == "unknown_provider"
+
+
+def test_the_cost_of_a_stored_call(clean: Path) -> None:
+    row = CallRow(
+        id=CallId("call_1"),
+        carrier="simulated",
+        carrier_sid="CA1",
+        direction="inbound",
+        from_number="+14155550100",
+        to_number="+14155550199",
+        flow_id="f",
+        version="v",
+        flow={},
+        status="completed",
+        epoch=0,
+        created_at="2026-11-26T10:00:00+00:00",
+    )
+    usages = [
+        Usage("openai", "gpt-6-luna", "tokens", 1500, 60),
+        Usage("deepgram", "nova-3", "audio_ms", 90_000),
+        Usage("openai", "gpt-6-luna", "tokens", 100, 0, estimated=True, wasted=True),
+    ]
+    records = [
+        JournalRecord(place, 0, "fact", to_json(UsageCounted(usage)))
+        for place, usage in enumerate(usages, 1)
+    ]
+
+    async def write() -> None:
+        (clean / "data").mkdir()
+        store = SqliteStore(clean / "data" / "flowengine.db")
+        await store.add_call(row)
+        store.append(row.id, 0, records)
+        await store.close()
+
+    asyncio.run(write())
+    told = json.loads(run("cost", "last", "--json").stdout)
+    assert (told["micro_usd"], told["wasted_micro_usd"], told["is_whole"]) == (7390, 10, True)
+    assert "0.007390 USD in all, of it 0.000010 in vain" in run("cost", "call_1").stdout
+
+
+def test_doctor_finds_what_is_wrong_with_a_flow(
+    clean: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    path = clean / "flow.json"
+    path.write_text(json.dumps({**MENU, "start": "nowhere"}))
+    result = run("doctor", path)
+    assert result.exit_code == 1
+    assert "error" in result.stdout and "nowhere" in result.stdout
+    assert "keys are set for: openai" in result.stdout
+    lines = json.loads(run("doctor", "--json").stdout)
+    assert {"verdict", "what", "fix"} == set(lines[0])
+
+
+def test_doctor_tells_of_a_broken_catalog(clean: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = clean / "own.toml"
+    own.write_text("models = [")
+    monkeypatch.setenv("FLOWENGINE_CATALOG", str(own))
+    result = run("doctor")
+    assert result.exit_code == 1
+    assert "bad_catalog" in result.stdout
