@@ -11,7 +11,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from flowengine.errors import ProviderError
 from flowengine.events import Json, Usage
@@ -23,19 +23,23 @@ from flowengine.providers.recovery import Recovery, Warm
 
 @dataclass(frozen=True, slots=True)
 class TtsChoice:
-    """A voice to speak with; an empty `model` or `voice` is the request's own."""
+    """A voice to speak with; an empty `model` or `voice` is the request's own.
+
+    `voices`: ids of the vendor's stock voices by name, for a request that names one.
+    """
 
     tts: Tts
     model: str = ""
     voice: str = ""
     options: Mapping[str, Json] | None = None
+    voices: Mapping[str, str] = field(default_factory=dict)
 
     def request(self, asked: TtsRequest) -> TtsRequest:
         options = asked.options if self.options is None else self.options
         return replace(
             asked,
             model=self.model or asked.model,
-            voice=self.voice or asked.voice,
+            voice=self.voice or self.voices.get(asked.voice.lower(), asked.voice),
             options=options,
         )
 

@@ -99,6 +99,7 @@ class SupervisedVendors:
                         self._providers.tts(name),
                         *self._model_and_voice(name, item, use if item is not use else None),
                         None if item is use else item.settings,
+                        self._catalog.voice_ids(name),
                     )
                 )
             self._ttss[key] = SupervisedTts(choices, self._deadlines)
