@@ -64,6 +64,9 @@ class ProviderError(FlowengineError):
     `dropped` `protocol` `unavailable`.
     """
 
+    retry_after_ms: int | None = None
+    """For so long it asked not to be asked again."""
+
 
 class CarrierError(FlowengineError):
     """A carrier failed or refused."""

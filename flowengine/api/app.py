@@ -6,7 +6,7 @@ socket, and here they get their addresses, `POST /<carrier>/<hook>` and `/<carri
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
@@ -15,16 +15,27 @@ from starlette.routing import Route, WebSocketRoute
 from flowengine import __version__
 from flowengine.api.sockets import SocketEndpoint
 from flowengine.api.webhooks import WebhookEndpoint
+from flowengine.events import Json
 from flowengine.ports import Carrier
 
 Health = Callable[[], Sequence[str]]
 """Why new calls cannot be taken now; empty when they can."""
 
 
-def create_app(carriers: Sequence[Carrier], health: Health) -> FastAPI:
-    """Build the application for these carriers."""
+ProvidersHealth = Callable[[], Sequence[Mapping[str, Json]]]
+"""How each provider is that was used."""
+
+
+def create_app(
+    carriers: Sequence[Carrier], health: Health, providers: ProvidersHealth = tuple
+) -> FastAPI:
+    """Build the application for these carriers.
+
+    A provider that fails does not make the process unready: whoever has no other is asked all the
+    same, and a caller hears the flow's own words for it.
+    """
     app = FastAPI(title="flowengine", version=__version__, docs_url=None, redoc_url=None)
-    _mount_health(app, health)
+    _mount_health(app, health, providers)
     for carrier in carriers:
         for path, webhook in carrier.webhooks().items():
             endpoint = WebhookEndpoint(webhook)
@@ -36,7 +47,7 @@ def create_app(carriers: Sequence[Carrier], health: Health) -> FastAPI:
     return app
 
 
-def _mount_health(app: FastAPI, health: Health) -> None:
+def _mount_health(app: FastAPI, health: Health, providers: ProvidersHealth) -> None:
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
         """The process answers."""
@@ -47,5 +58,6 @@ def _mount_health(app: FastAPI, health: Health) -> None:
         """Whether new calls can be taken, and why not."""
         reasons = list(health())
         return JSONResponse(
-            {"ready": not reasons, "reasons": reasons}, status_code=503 if reasons else 200
+            {"ready": not reasons, "reasons": reasons, "providers": list(providers())},
+            status_code=503 if reasons else 200,
         )

@@ -89,7 +89,7 @@ async def run(settings: Settings, flow: list[Path], host: str, port: int) -> Non
     try:
         await engine.warm()
         _set_aside()
-        app = create_app(engine.carriers, engine.not_ready)
+        app = create_app(engine.carriers, engine.not_ready, engine.vendors.health.told)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(_end(engine, draining, stop))
             await serve_app(

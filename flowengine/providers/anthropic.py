@@ -70,7 +70,9 @@ class AnthropicLlm:
                         yield event
             except anthropic.APIStatusError as error:
                 word = f"{error.type} {error.error_code}"
-                raise of_status(error.status_code, self.name, word) from error
+                raise of_status(
+                    error.status_code, self.name, word, error.response.headers
+                ) from error
             except anthropic.APITimeoutError as error:
                 raise late(self.name, reader) from error
             except anthropic.AnthropicError as error:

@@ -254,7 +254,7 @@ class ElevenLabsVoice:
                     json={"text": clause.text, **body},
                 ) as response:
                     if response.status_code != 200:
-                        raise of_status(response.status_code, NAME)
+                        raise of_status(response.status_code, NAME, headers=response.headers)
                     async for audio in response.aiter_bytes(_HTTP_CHUNK_BYTES):
                         yield SpeechChunk(clause.number, audio)
             except httpx2.TimeoutException as error:

@@ -6,6 +6,10 @@ these; supervision decides on `code` and `retryable` alone.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
 from flowengine.errors import ProviderError
 
 RETRYABLE = frozenset(
@@ -65,12 +69,31 @@ def fault(code: str, what: str, provider: str) -> ProviderError:
     )
 
 
-def of_status(status: int, provider: str, word: str = "") -> ProviderError:
+def of_status(
+    status: int, provider: str, word: str = "", headers: Mapping[str, str] | None = None
+) -> ProviderError:
     """The error of an HTTP status; `word` is the vendor's own error code or type."""
     code = _of_word(word) if status < 500 else ""
     if not code:
         code = _BY_STATUS.get(status, "unavailable" if status >= 500 else "bad_request")
-    return fault(code, f"answered HTTP {status}", provider)
+    error = fault(code, f"answered HTTP {status}", provider)
+    error.retry_after_ms = retry_after_ms(headers or {})
+    return error
+
+
+def retry_after_ms(headers: Mapping[str, str]) -> int | None:
+    """What `retry-after-ms` or `Retry-After` (seconds, or an HTTP date) asks for; None: nothing."""
+    for name, unit_ms in (("retry-after-ms", 1.0), ("retry-after", 1000.0)):
+        value = headers.get(name, "").strip()
+        try:
+            return max(0, round(float(value) * unit_ms))
+        except (ValueError, OverflowError):
+            continue
+    try:
+        until = parsedate_to_datetime(headers.get("retry-after", ""))
+    except ValueError:
+        return None
+    return max(0, round((until - datetime.now(UTC)).total_seconds() * 1000))
 
 
 def of_word(word: str, provider: str) -> ProviderError:

@@ -22,6 +22,7 @@ from flowengine.ports import BYTES_PER_MS, Stt, SttEvent, SttHints, SttRequest, 
 from flowengine.providers.deadlines import Deadlines
 from flowengine.providers.deafness import DeafnessWatch
 from flowengine.providers.faults import RETRYABLE, fault
+from flowengine.providers.health import HealthBook
 from flowengine.providers.recovery import Recovery, Warm
 
 _REPLAY_STEP_MS = 40
@@ -65,9 +66,15 @@ class SttChoice:
 class SupervisedStt:
     """An `Stt` made of one or more, in order of preference."""
 
-    def __init__(self, choices: Sequence[SttChoice], deadlines: Deadlines | None = None) -> None:
+    def __init__(
+        self,
+        choices: Sequence[SttChoice],
+        deadlines: Deadlines | None = None,
+        book: HealthBook | None = None,
+    ) -> None:
         self._choices = tuple(choices)
         self._deadlines = deadlines or Deadlines()
+        self._book = book or HealthBook()
         self.name = self._choices[0].stt.name
         self.counts: Counter[str] = Counter()
         """Failures as `provider.code`, and `provider.recovered`."""
@@ -81,7 +88,9 @@ class SupervisedStt:
     async def open(
         self, request: SttRequest, hear: Callable[[SttEvent], None]
     ) -> SupervisedHearing:
-        hearing = SupervisedHearing(self._choices, request, hear, self._deadlines, self.counts)
+        hearing = SupervisedHearing(
+            self._choices, request, hear, self._deadlines, self.counts, self._book
+        )
         await hearing.begin()
         return hearing
 
@@ -96,7 +105,9 @@ class SupervisedHearing:
         hear: Callable[[SttEvent], None],
         deadlines: Deadlines,
         counts: Counter[str],
+        book: HealthBook,
     ) -> None:
+        self._book = book
         self._choices = choices
         self._request = request
         self._hear = hear
@@ -197,7 +208,7 @@ class SupervisedHearing:
         """It was spoken to and said nothing; somebody else may hear it, or nobody does."""
         if self._deafness.is_second_chance:
             self._life += 1
-            self._counts[f"{self._choices[self._place].stt.name}.stalled"] += 1
+            self._count(fault("stalled", "says nothing", self._choices[self._place].stt.name))
             self._spend_all()
             self._give_up("stalled")
             return
@@ -207,7 +218,7 @@ class SupervisedHearing:
     def _broke(self, code: str) -> None:
         self._life += 1
         self._deafness.stop()
-        self._counts[f"{self._choices[self._place].stt.name}.{code}"] += 1
+        self._count(fault(code, "broke", self._choices[self._place].stt.name))
         self._note_settled()
         self._spend_all()
         self._trim()
@@ -258,9 +269,10 @@ class SupervisedHearing:
         self._hear(HearingFailed(code))
 
     async def _open(self) -> None:
-        recovery = Recovery(
-            len(self._choices), self._deadlines.stt_open_ms, self._deadlines.recovery_ms
-        )
+        names = [choice.stt.name for choice in self._choices]
+        skipped = self._book.skipped(names, "stt")
+        limits = self._deadlines
+        recovery = Recovery(len(names), limits.stt_open_ms, limits.recovery_ms, skipped)
         last: ProviderError | None = None
         while (attempt := recovery.next()) is not None:
             try:
@@ -279,6 +291,8 @@ class SupervisedHearing:
         choice = self._choices[place]
         self._life += 1
         life = self._life
+        now = asyncio.get_running_loop().time
+        asked_s = now()
         try:
             async with asyncio.timeout(limit_s):
                 session = await choice.stt.open(
@@ -288,7 +302,9 @@ class SupervisedHearing:
             raise fault("deadline", "did not open in time", choice.stt.name) from error
         self._place = place
         self._opened = session
-        self._opened_at = asyncio.get_running_loop().time()
+        self._opened_at = now()
+        waited_s = self._opened_at - asked_s
+        self._book.of(choice.stt.name, "stt").did_well(round(waited_s * 1000))
         self._settles = session if isinstance(session, Settles) else None
         self._deafness.begin(session)
         self._base = self._fed = self._ring_start
@@ -345,6 +361,7 @@ class SupervisedHearing:
 
     def _count(self, error: ProviderError) -> None:
         self._counts[f"{error.where}.{error.code}"] += 1
+        self._book.of(error.where, "stt").did_fail(error)
 
 
 def _quiet_bytes(audio: bytes) -> int:

@@ -47,7 +47,7 @@ class LlmTry:
         self._request = choice.request(request)
         self._events = _watched(choice.llm, self._request, first_s, limits)
         self._head: list[LlmEvent] = []
-        self.alive_s = asyncio.get_running_loop().time()
+        self.asked_s = self.alive_s = asyncio.get_running_loop().time()
         """When it last gave a token or a sign of life, in the loop's time."""
         self._usage: Usage | None = None
         """What the vendor said so far."""

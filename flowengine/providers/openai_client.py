@@ -97,7 +97,7 @@ def openai_faults(provider: str, reader: Begins) -> Iterator[None]:
             yield
         except openai.APIStatusError as error:
             word = f"{error.code} {error.type}"
-            raise of_status(error.status_code, provider, word) from error
+            raise of_status(error.status_code, provider, word, error.response.headers) from error
         except openai.APITimeoutError as error:
             raise late(provider, reader) from error
         except openai.OpenAIError as error:

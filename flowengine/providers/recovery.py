@@ -7,6 +7,7 @@ fallbacks; everything after the first failure shares one short time.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from typing import Protocol, runtime_checkable
 
 from flowengine.errors import ProviderError
@@ -23,10 +24,18 @@ class Recovery:
     """What is left to try, and how long each try may take.
 
     The first choice stands twice in the list, the second time only after an error that may pass.
+    `skipped` (their breaker is open) are tried last.
     """
 
-    def __init__(self, choices: int, first_ms: int, recovery_ms: int) -> None:
-        self._order = [0, *range(choices)]
+    def __init__(
+        self,
+        choices: int,
+        first_ms: int,
+        recovery_ms: int,
+        skipped: Collection[int] = frozenset(),
+    ) -> None:
+        order = sorted(range(choices), key=lambda place: place in skipped)
+        self._order = [order[0], *order]
         self._first_ms = first_ms
         self._recovery_ms = recovery_ms
         self._until: float | None = None

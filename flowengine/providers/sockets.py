@@ -55,7 +55,9 @@ async def open_socket(url: str, headers: Mapping[str, str], provider: str) -> Cl
     except TimeoutError as error:
         raise fault("deadline", "did not answer the WebSocket handshake", provider) from error
     except InvalidStatus as error:
-        raise of_status(error.response.status_code, provider) from error
+        raise of_status(
+            error.response.status_code, provider, headers=error.response.headers
+        ) from error
     except (InvalidHandshake, EOFError) as error:
         raise fault("protocol", "broke the WebSocket handshake", provider) from error
     except OSError as error:

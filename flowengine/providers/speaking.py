@@ -18,6 +18,7 @@ from flowengine.events import Json, Usage
 from flowengine.ports import Clause, SpeechChunk, Tts, TtsRequest, Voice
 from flowengine.providers.deadlines import Deadlines
 from flowengine.providers.faults import fault
+from flowengine.providers.health import HealthBook
 from flowengine.providers.recovery import Recovery, Warm
 
 
@@ -47,9 +48,15 @@ class TtsChoice:
 class SupervisedTts:
     """A `Tts` made of one or more, in order of preference."""
 
-    def __init__(self, choices: Sequence[TtsChoice], deadlines: Deadlines | None = None) -> None:
+    def __init__(
+        self,
+        choices: Sequence[TtsChoice],
+        deadlines: Deadlines | None = None,
+        book: HealthBook | None = None,
+    ) -> None:
         self._choices = tuple(choices)
         self._deadlines = deadlines or Deadlines()
+        self._book = book or HealthBook()
         self.name = self._choices[0].tts.name
         self.counts: Counter[str] = Counter()
         """Failed attempts as `provider.code`, and `provider.recovered`."""
@@ -61,7 +68,7 @@ class SupervisedTts:
                 await choice.tts.warm()
 
     async def open(self, request: TtsRequest) -> SupervisedVoice:
-        voice = SupervisedVoice(self._choices, request, self._deadlines, self.counts)
+        voice = SupervisedVoice(self._choices, request, self._deadlines, self.counts, self._book)
         await voice.warm()
         return voice
 
@@ -75,7 +82,9 @@ class SupervisedVoice:
         request: TtsRequest,
         deadlines: Deadlines,
         counts: Counter[str],
+        book: HealthBook,
     ) -> None:
+        self._book = book
         self._choices = choices
         self._request = request
         self._deadlines = deadlines
@@ -139,6 +148,7 @@ class SupervisedVoice:
         self, place: int, script: _Script, first_s: float
     ) -> AsyncGenerator[SpeechChunk, None]:
         name = self._choices[place].tts.name
+        asked_s = asyncio.get_running_loop().time()
         watch = script.watch(first_s, self._deadlines.tts_between_audio_ms / 1000)
         voice = await self._voice(place, min(first_s, self._deadlines.tts_open_ms / 1000))
         async with aclosing(voice.speak(script.clauses())) as chunks:
@@ -152,6 +162,9 @@ class SupervisedVoice:
                 except TimeoutError as error:
                     code = "stalled" if watch.begun else "deadline"
                     raise fault(code, "sent no audio in time", name) from error
+                if not watch.begun:
+                    waited_s = asyncio.get_running_loop().time() - asked_s
+                    self._book.of(name, "tts").did_well(round(waited_s * 1000))
                 watch.begun = True
                 script.came(chunk)
                 yield chunk
@@ -185,13 +198,17 @@ class SupervisedVoice:
             self._closing.append(asyncio.create_task(voice.close()))
 
     def _recovery(self, first_ms: int) -> Recovery:
-        return Recovery(len(self._choices), first_ms, self._deadlines.recovery_ms)
+        names = [choice.tts.name for choice in self._choices]
+        order = names[self._first :] + names[: self._first]
+        skipped = self._book.skipped(order, "tts")
+        return Recovery(len(names), first_ms, self._deadlines.recovery_ms, skipped)
 
     def _placed(self, nth: int) -> int:
         return (self._first + nth) % len(self._choices)
 
     def _count(self, error: ProviderError) -> None:
         self._counts[f"{error.where}.{error.code}"] += 1
+        self._book.of(error.where, "tts").did_fail(error)
 
 
 class _Script:

@@ -20,6 +20,7 @@ from flowengine.events import Usage
 from flowengine.ports import LlmEvent, LlmRequest, LlmSpent, LlmUsage
 from flowengine.providers.deadlines import Deadlines
 from flowengine.providers.faults import fault
+from flowengine.providers.health import HealthBook
 from flowengine.providers.hearing import SttChoice, SupervisedStt
 from flowengine.providers.llm_try import LlmChoice, LlmTry
 from flowengine.providers.recovery import Recovery, Warm
@@ -43,9 +44,15 @@ class SupervisedLlm:
     other is given up. Who is asked, and what the others used, is told before and after.
     """
 
-    def __init__(self, choices: Sequence[LlmChoice], deadlines: Deadlines | None = None) -> None:
+    def __init__(
+        self,
+        choices: Sequence[LlmChoice],
+        deadlines: Deadlines | None = None,
+        book: HealthBook | None = None,
+    ) -> None:
         self._choices = tuple(choices)
         self._deadlines = deadlines or Deadlines()
+        self._book = book or HealthBook()
         self.name = self._choices[0].llm.name
         self.counts: Counter[str] = Counter()
         """Failed attempts as `provider.code`, `provider.recovered`, and `provider.hedged`."""
@@ -57,7 +64,7 @@ class SupervisedLlm:
                 await choice.llm.warm()
 
     async def stream(self, request: LlmRequest) -> AsyncGenerator[LlmEvent, None]:
-        race = _Race(self._choices, request, self._deadlines, self.counts)
+        race = _Race(self._choices, request, self._deadlines, self.counts, self._book)
         try:
             while race.winner is None and race.goes_on():
                 for told in race.account():
@@ -72,6 +79,7 @@ class SupervisedLlm:
         except ProviderError as error:
             if race.winner is not None:
                 self.counts[f"{error.where}.{error.code}"] += 1
+                self._book.of(race.winner.name, "llm").did_fail(error)
             raise
         finally:
             await race.close()
@@ -86,12 +94,17 @@ class _Race:
         request: LlmRequest,
         limits: Deadlines,
         counts: Counter[str],
+        book: HealthBook,
     ) -> None:
         self._choices = choices
         self._request = request
         self._limits = limits
         self._counts = counts
-        self._recovery = Recovery(len(choices), limits.llm_first_token_ms, limits.recovery_ms)
+        self._book = book
+        skipped = book.skipped([choice.llm.name for choice in choices], "llm")
+        self._recovery = Recovery(
+            len(choices), limits.llm_first_token_ms, limits.recovery_ms, skipped
+        )
         self._running: dict[asyncio.Task[None], LlmTry] = {}
         self._closing: list[asyncio.Task[None]] = []
         self._last: ProviderError | None = None
@@ -175,13 +188,16 @@ class _Race:
         self._begin(*beside)
 
     def _won(self, task: asyncio.Task[None]) -> None:
-        self.winner = self._running.pop(task)
+        self.winner = winner = self._running.pop(task)
+        waited_s = asyncio.get_running_loop().time() - winner.asked_s
+        self._book.of(winner.name, "llm").did_well(round(waited_s * 1000))
         if self._last is not None:
             self._counts[f"{self.winner.name}.recovered"] += 1
         self._give_up()
 
     def _failed(self, attempt: LlmTry, error: ProviderError) -> None:
         self._counts[f"{error.where}.{error.code}"] += 1
+        self._book.of(attempt.name, "llm").did_fail(error)
         self._recovery.failed(attempt.place, error)
         self._last = error
         self._spent += _used([attempt], wasted=True)

@@ -15,6 +15,7 @@ from flowengine.catalog import Catalog, shipped
 from flowengine.events import Json
 from flowengine.flow.defaults import LlmUse, SttUse, TtsUse
 from flowengine.providers.deadlines import Deadlines
+from flowengine.providers.health import HealthBook
 from flowengine.providers.registry import Providers
 from flowengine.providers.settings import ProviderSettings
 from flowengine.providers.supervision import (
@@ -65,6 +66,8 @@ class SupervisedVendors:
         self._providers = Providers(settings)
         self._server = server
         self._deadlines = deadlines or Deadlines()
+        self.health = HealthBook()
+        """Of every provider that was used, over all calls."""
         self._stts: dict[bytes, SupervisedStt] = {}
         self._llms: dict[bytes, SupervisedLlm] = {}
         self._ttss: dict[bytes, SupervisedTts] = {}
@@ -84,7 +87,7 @@ class SupervisedVendors:
                         None if item is use else item.keyterms,
                     )
                 )
-            self._stts[key] = SupervisedStt(choices, self._deadlines)
+            self._stts[key] = SupervisedStt(choices, self._deadlines, self.health)
         return self._stts[key]
 
     def tts(self, use: TtsUse) -> SupervisedTts:
@@ -102,7 +105,7 @@ class SupervisedVendors:
                         self._catalog.voice_ids(name),
                     )
                 )
-            self._ttss[key] = SupervisedTts(choices, self._deadlines)
+            self._ttss[key] = SupervisedTts(choices, self._deadlines, self.health)
         return self._ttss[key]
 
     def llm(self, provider: str, fallback: Sequence[Mapping[str, Json]]) -> SupervisedLlm:
@@ -115,7 +118,7 @@ class SupervisedVendors:
                 settings = {name: value for name, value in item.items() if name not in _OURS}
                 model = item.get("model") or self._catalog.default_model(name, "llm")
                 choices.append(LlmChoice(self._providers.llm(name), model, settings))
-            self._llms[key] = SupervisedLlm(choices, self._deadlines)
+            self._llms[key] = SupervisedLlm(choices, self._deadlines, self.health)
         return self._llms[key]
 
     async def warm(

@@ -65,10 +65,14 @@ class AcmeCarrier:
         await socket.close(1008, "no")
 
 
+PROVIDERS = [{"provider": "openai", "kind": "llm", "breaker": "open"}]
+"""How a provider is; it alone does not make the process unready."""
+
+
 @asynccontextmanager
 async def served(carrier: AcmeCarrier, reasons: list[str] | None = None) -> AsyncIterator[str]:
     """Serve on a free port; yields the base URL."""
-    app = create_app([carrier], lambda: reasons or [])
+    app = create_app([carrier], lambda: reasons or [], lambda: PROVIDERS)
     ready: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
@@ -106,10 +110,16 @@ async def test_health_says_that_it_lives_and_why_it_takes_no_calls() -> None:
         alive = await client.get("/healthz")
         assert (alive.status_code, alive.json()["status"]) == (200, "ok")
         full = await client.get("/readyz")
-        assert (full.status_code, full.json()) == (503, {"ready": False, "reasons": reasons})
+        assert (full.status_code, full.json()) == (
+            503,
+            {"ready": False, "reasons": reasons, "providers": PROVIDERS},
+        )
         reasons.clear()
         ready = await client.get("/readyz")
-        assert (ready.status_code, ready.json()) == (200, {"ready": True, "reasons": []})
+        assert (ready.status_code, ready.json()) == (
+            200,
+            {"ready": True, "reasons": [], "providers": PROVIDERS},
+        )
 
 
 async def test_a_form_reaches_the_carrier_as_it_was_sent() -> None:

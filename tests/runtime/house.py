@@ -120,7 +120,7 @@ async def running(
     try:
         await engine.warm(prompts=prompts)
         await engine.warmed()
-        app = create_app(engine.carriers, engine.not_ready)
+        app = create_app(engine.carriers, engine.not_ready, engine.vendors.health.told)
         ready: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         serving = asyncio.create_task(
             serve(app, "127.0.0.1", port, ready=ready.set_result, stop=stop)

@@ -1,0 +1,207 @@
+"""Breakers, the book of health, and Retry-After: who is asked first; nobody is cut off."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flowengine.errors import ProviderError
+from flowengine.ports import LlmEnd, LlmEvent, LlmRequest, LlmText
+from flowengine.providers.breaker import (
+    ACCOUNT_OPEN_MS,
+    FIRST_OPEN_MS,
+    LONGEST_OPEN_MS,
+    OPENS_AFTER,
+    WINDOW_MS,
+    Breaker,
+)
+from flowengine.providers.faults import fault, of_status, retry_after_ms
+from flowengine.providers.health import HealthBook
+from flowengine.providers.supervision import Deadlines, LlmChoice, SupervisedLlm
+from flowengine.testing.providers.openai import FakeOpenAi
+from flowengine.testing.providers.serving import Fault
+from tests.providers.running import LLM, llm_at, run
+
+pytestmark = pytest.mark.unit
+
+
+def gone() -> ProviderError:
+    return fault("connect", "is gone", "x")
+
+
+def broken(now_ms: int = 0) -> Breaker:
+    breaker = Breaker()
+    for _ in range(OPENS_AFTER):
+        breaker.failed(gone(), now_ms)
+    return breaker
+
+
+def test_it_opens_after_failures_in_a_row_and_lets_one_probe_through() -> None:
+    breaker = broken()
+    assert breaker.state(0) == "open"
+    assert not breaker.allows(FIRST_OPEN_MS - 1)
+    assert breaker.allows(FIRST_OPEN_MS), "the probe"
+    assert not breaker.allows(FIRST_OPEN_MS), "one at a time"
+    breaker.succeeded()
+    assert breaker.allows(FIRST_OPEN_MS)
+
+
+def test_a_probe_that_fails_keeps_it_open_twice_as_long() -> None:
+    breaker = broken()
+    now_ms, open_ms = 0, FIRST_OPEN_MS
+    for _ in range(8):
+        now_ms += open_ms
+        assert breaker.allows(now_ms)
+        breaker.failed(gone(), now_ms)
+        open_ms = min(2 * open_ms, LONGEST_OPEN_MS)
+        assert breaker.state(now_ms + open_ms - 1) == "open"
+        assert breaker.state(now_ms + open_ms) == "half_open"
+
+
+def test_a_success_or_a_long_time_between_forgets_failures() -> None:
+    breaker = Breaker()
+    for number in range(3 * OPENS_AFTER):
+        breaker.failed(gone(), number * (WINDOW_MS + 1))
+    assert breaker.state(10**9) == "closed"
+    for _ in range(OPENS_AFTER - 1):
+        breaker.failed(gone(), 10**9)
+    breaker.succeeded()
+    breaker.failed(gone(), 10**9)
+    assert breaker.state(10**9) == "closed"
+
+
+@pytest.mark.parametrize(
+    ("code", "open_ms"), [("auth", ACCOUNT_OPEN_MS), ("quota", ACCOUNT_OPEN_MS), ("bad_request", 0)]
+)
+def test_an_account_that_is_refused_opens_at_once_and_a_bad_request_never(
+    code: str, open_ms: int
+) -> None:
+    breaker = Breaker()
+    for _ in range(OPENS_AFTER):
+        breaker.failed(fault(code, "said no", "x"), 0)
+    assert breaker.allows(0) is (open_ms == 0)
+    assert breaker.allows(open_ms)
+
+
+def test_it_stays_away_for_as_long_as_it_was_asked_to() -> None:
+    breaker = Breaker()
+    breaker.failed(of_status(429, "x", headers={"retry-after": "7"}), 0)
+    assert not breaker.allows(6999)
+    assert breaker.allows(7000)
+
+
+EVENTS = st.lists(
+    st.tuples(
+        st.sampled_from(["connect", "auth", "bad_request", "rate_limit", "ok", "ask"]),
+        st.integers(0, 40_000),
+        st.one_of(st.none(), st.integers(0, 10**9)),
+    )
+)
+
+
+@given(EVENTS)
+def test_whatever_happens_it_closes_again_in_time(
+    events: list[tuple[str, int, int | None]],
+) -> None:
+    breaker, now_ms = Breaker(), 0
+    for kind, passed_ms, after_ms in events:
+        now_ms += passed_ms
+        if kind == "ok":
+            breaker.succeeded()
+            assert breaker.allows(now_ms)
+        elif kind == "ask":
+            breaker.allows(now_ms)
+        else:
+            error = fault(kind, "x", "x")
+            error.retry_after_ms = after_ms
+            breaker.failed(error, now_ms)
+    assert breaker.state(now_ms + LONGEST_OPEN_MS) in ("closed", "half_open")
+    # A probe that nobody came back from holds nobody else off for long.
+    assert breaker.allows(now_ms + 2 * LONGEST_OPEN_MS)
+
+
+@pytest.mark.parametrize(
+    ("headers", "ms"),
+    [
+        ({}, None),
+        ({"retry-after": "2"}, 2000),
+        ({"retry-after": "0.5"}, 500),
+        ({"retry-after": "-3"}, 0),
+        ({"retry-after-ms": "250", "retry-after": "9"}, 250),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "inf"}, None),
+    ],
+)
+def test_retry_after(headers: dict[str, str], ms: int | None) -> None:
+    assert retry_after_ms(headers) == ms
+
+
+def test_retry_after_may_be_a_date() -> None:
+    until = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
+    asked = retry_after_ms({"retry-after": until})
+    assert asked is not None and 0 < asked <= 30_000
+
+
+def test_a_vendor_that_fails_is_asked_after_the_others_by_the_next_call() -> None:
+    async def call() -> None:
+        async with FakeOpenAi() as first, FakeOpenAi() as second:
+            first.faults.extend([Fault("refuse", status=401)] * 9)
+            book = HealthBook()
+            choices = [
+                LlmChoice(_Named("a", llm_at(first.url))),
+                LlmChoice(_Named("b", llm_at(second.url))),
+            ]
+            for _ in range(3):
+                llm = SupervisedLlm(choices, Deadlines(), book)
+                async with aclosing(llm.stream(LLM)) as events:
+                    assert any([isinstance(event, LlmEnd) async for event in events])
+            assert (first.connections, second.connections) == (1, 3)
+            told = {entry["provider"]: entry for entry in book.told()}
+            assert told["a"]["breaker"] == "open" and told["a"]["failures"] == {"auth": 1}
+            assert told["a"]["last_failure"].startswith("auth at 20")
+            assert told["b"]["succeeded"] == 3 and told["b"]["latency_p95_ms"] is not None
+
+    run(call())
+
+
+def test_who_has_no_other_is_asked_all_the_same() -> None:
+    async def call() -> None:
+        book = HealthBook()
+        for _ in range(OPENS_AFTER):
+            book.of("a", "llm").did_fail(gone())
+        assert not book.of("a", "llm").allows()
+        assert book.skipped(["a"], "llm") == frozenset()
+        assert book.skipped(["a", "b"], "llm") == {0}
+        llm = SupervisedLlm([LlmChoice(_Says("a"))], Deadlines(), book)
+        async with aclosing(llm.stream(LLM)) as events:
+            assert [event async for event in events][-1] == LlmEnd("stop", None)
+        await asyncio.sleep(0)
+
+    run(call())
+
+
+class _Named:
+    """An LLM under another name."""
+
+    def __init__(self, name: str, llm: object) -> None:
+        self.name = name
+        self._llm = llm
+
+    def stream(self, request: LlmRequest) -> AsyncGenerator[LlmEvent, None]:
+        return self._llm.stream(request)  # type: ignore[attr-defined, no-any-return]
+
+
+class _Says:
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    async def stream(self, request: LlmRequest) -> AsyncGenerator[LlmEvent, None]:
+        yield LlmText("Yes.")
+        yield LlmEnd("stop", None)
