@@ -221,7 +221,7 @@ def part_settings() -> str:
         alias = info.validation_alias
         variable = alias if isinstance(alias, str) else PREFIX + name.upper()
         default = "" if info.is_required() or info.default_factory else info.default
-        is_empty = str(default) in ("", "**********")
+        is_empty = default is None or str(default) in ("", "**********")
         shown = (
             ""
             if is_empty
