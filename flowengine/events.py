@@ -11,8 +11,8 @@ otherwise. Work that is asynchronous carries the `generation` under which it was
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import Any, Literal
 
@@ -66,6 +66,24 @@ class Usage:
     """Counted by us, because the vendor did not say (a cancelled answer, a lost socket)."""
     wasted: bool = False
     """Nothing of it was used: speculation that was dropped, the loser of a hedge."""
+
+    def plus(self, other: Usage) -> Usage:
+        """Both, which are of one provider, model and unit."""
+        names = (
+            "amount_in amount_out cached_in cache_write_in cache_write_1h_in audio_in "
+            "cached_audio_in audio_out"
+        ).split()
+        counts = {name: getattr(self, name) + getattr(other, name) for name in names}
+        return replace(self, **counts)
+
+
+def added_up(usages: Iterable[Usage]) -> list[Usage]:
+    """One usage for each provider, model and unit; what is estimated or wasted stands apart."""
+    sums: dict[tuple[str, str, str, bool, bool], Usage] = {}
+    for usage in usages:
+        key = (usage.provider, usage.model, usage.unit, usage.estimated, usage.wasted)
+        sums[key] = sums[key].plus(usage) if key in sums else usage
+    return list(sums.values())
 
 
 # --- inputs: the line ---

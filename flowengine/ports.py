@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from flowengine.events import (
     EndpointForeseen,
@@ -99,6 +99,14 @@ class Stt(Protocol):
         Raises ProviderError.
         """
         ...
+
+
+@runtime_checkable
+class UsedSeveral(Protocol):
+    """A session or voice that was several, one after the other, at different providers."""
+
+    more_usage: Sequence[Usage]
+    """After `close`: what was used beside that which `close` returned."""
 
 
 # --- LLM ---

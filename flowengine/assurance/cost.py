@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 
 from flowengine.assurance.why import Timed
 from flowengine.catalog import Catalog, CostLine, cost_of
-from flowengine.events import Json, Usage, UsageCounted
+from flowengine.events import Json, UsageCounted
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,24 +75,10 @@ def call_cost(facts: Sequence[Timed], catalog: Catalog, at: date) -> CallCost:
     return CallCost(tuple(lines[key] for key in sorted(lines)))
 
 
-_COUNTS = (
-    "amount_in",
-    "amount_out",
-    "cached_in",
-    "cache_write_in",
-    "cache_write_1h_in",
-    "audio_in",
-    "cached_audio_in",
-    "audio_out",
-)
-
-
 def _added(one: CostLine, other: CostLine) -> CostLine:
-    counts = {name: getattr(one.usage, name) + getattr(other.usage, name) for name in _COUNTS}
-    usage: Usage = replace(one.usage, **counts)
     is_known = one.micro_usd is not None and other.micro_usd is not None
     total = (one.micro_usd or 0) + (other.micro_usd or 0) if is_known else None
-    return CostLine(usage=usage, micro_usd=total, reason=one.reason)
+    return CostLine(usage=one.usage.plus(other.usage), micro_usd=total, reason=one.reason)
 
 
 def dollars(micro_usd: int) -> str:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 from flowengine.errors import ProviderError
-from flowengine.events import EndpointReached, HearingFailed, Json, SegmentHeard, Usage
+from flowengine.events import EndpointReached, HearingFailed, Json, SegmentHeard, Usage, added_up
 from flowengine.media.gate import HOP_BYTES, LEAST_LEVEL, LEVEL_TABLE, SpeechGate
 from flowengine.ports import BYTES_PER_MS, Stt, SttEvent, SttHints, SttRequest, SttSession
 from flowengine.providers.deadlines import Deadlines
@@ -137,6 +137,7 @@ class SupervisedHearing:
         """Sessions that broke since words were last made final."""
         self._spent: list[asyncio.Task[Usage | None]] = []
         self._lost = False
+        self.more_usage: Sequence[Usage] = ()
         self._deafness = DeafnessWatch(
             self._deaf,
             answer_ms=deadlines.stt_answer_ms,
@@ -177,15 +178,11 @@ class SupervisedHearing:
             self._repair.cancel()
             await asyncio.gather(self._repair, return_exceptions=True)
         self._spend_all()
-        usages = [usage for usage in await asyncio.gather(*self._spent) if usage is not None]
+        spent = await asyncio.gather(*self._spent)
         self._spent.clear()
-        if not usages:
-            return None
-        return replace(
-            usages[-1],
-            amount_in=sum(usage.amount_in for usage in usages),
-            estimated=any(usage.estimated for usage in usages),
-        )
+        used = added_up(item for item in spent if item is not None)
+        self.more_usage = used[1:]
+        return used[0] if used else None
 
     @property
     def _keep_bytes(self) -> int:

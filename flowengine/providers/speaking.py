@@ -14,7 +14,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
 from flowengine.errors import ProviderError
-from flowengine.events import Json, Usage
+from flowengine.events import Json, Usage, added_up
 from flowengine.ports import Clause, SpeechChunk, Tts, TtsRequest, Voice
 from flowengine.providers.deadlines import Deadlines
 from flowengine.providers.faults import fault
@@ -91,6 +91,7 @@ class SupervisedVoice:
         self._counts = counts
         self._voices: dict[int, Voice] = {}
         self._closing: list[asyncio.Task[Usage | None]] = []
+        self.more_usage: Sequence[Usage] = ()
         self._first = 0
         """The choice that spoke last: a call does not change its voice back and forth."""
 
@@ -176,8 +177,9 @@ class SupervisedVoice:
             self._give_up(place)
         usages = await asyncio.gather(*self._closing)
         self._closing.clear()
-        known = [usage for usage in usages if usage is not None]
-        return max(known, key=lambda usage: usage.amount_in, default=None)
+        used = added_up(item for item in usages if item is not None)
+        self.more_usage = used[1:]
+        return used[0] if used else None
 
     async def _voice(self, place: int, limit_s: float) -> Voice:
         voice = self._voices.get(place)

@@ -36,6 +36,7 @@ from flowengine.ports import (
     SttHints,
     SttRequest,
     SttSession,
+    UsedSeveral,
 )
 from flowengine.runtime.services import Vendors
 
@@ -203,3 +204,5 @@ class Ear:
             return
         if usage is not None:
             self._usages.append(usage)
+        if isinstance(session, UsedSeveral):
+            self._usages += session.more_usage

@@ -21,7 +21,7 @@ from flowengine.events import Input, SpeakingFailed, Usage, Word
 from flowengine.flow.defaults import TtsUse
 from flowengine.media.g711 import silence
 from flowengine.media.tones import dtmf_tones
-from flowengine.ports import Clause, SpeechChunk, Voice
+from flowengine.ports import Clause, SpeechChunk, UsedSeveral, Voice
 from flowengine.runtime.effects import CoverSilence, Piece, Speak
 from flowengine.runtime.playback import Playback
 from flowengine.runtime.prompts import CachedSpeech, Speaker
@@ -169,7 +169,9 @@ class Mouth:
         voices, self._voices = self._voices, {}
         closed = await asyncio.gather(*(_closed(voice) for voice in voices.values()))
         usages = zip(voices, closed, strict=True)
-        return [part for key, usage in usages if usage for part in _split(usage, self._wasted[key])]
+        used = [part for key, usage in usages if usage for part in _split(usage, self._wasted[key])]
+        several = [voice for voice in voices.values() if isinstance(voice, UsedSeveral)]
+        return [*used, *(usage for voice in several for usage in voice.more_usage)]
 
     # --- inside ---
 

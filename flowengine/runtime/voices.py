@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
 from flowengine.events import Usage
 from flowengine.flow.defaults import TtsUse
 from flowengine.media.pronunciation import Pronunciation, Respelt
-from flowengine.ports import Clause, SpeechChunk, TtsRequest, Voice
+from flowengine.ports import Clause, SpeechChunk, TtsRequest, UsedSeveral, Voice
 from flowengine.runtime.prompts import Speaker
 from flowengine.runtime.services import Vendors
 
@@ -75,3 +75,8 @@ class _Pronouncing:
 
     async def close(self) -> Usage | None:
         return await self._voice.close()
+
+    @property
+    def more_usage(self) -> Sequence[Usage]:
+        """What was used at other providers."""
+        return self._voice.more_usage if isinstance(self._voice, UsedSeveral) else ()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+
 import pytest
 
 from flowengine.errors import ProviderError
-from flowengine.events import EndpointReached, HearingFailed, InterimHeard, SegmentHeard
+from flowengine.events import EndpointReached, HearingFailed, InterimHeard, SegmentHeard, Usage
+from flowengine.ports import SttEvent, SttHints, SttRequest
 from flowengine.providers.deadlines import Deadlines
 from flowengine.providers.deepgram import DeepgramStt
 from flowengine.providers.supervision import SttChoice, SupervisedStt
@@ -259,5 +263,46 @@ def test_replay_waits_for_its_pace() -> None:
             hearing.feed(speech(1000))
             await hearing.close()
             assert len(vendor.audio[1]) == 320
+
+    run(call())
+
+
+def test_what_was_used_at_each_provider_is_told_apart() -> None:
+    class Used:
+        def __init__(self, usage: Usage) -> None:
+            self.usage = usage
+
+        def feed(self, audio: bytes) -> None:
+            return
+
+        def hint(self, hints: SttHints) -> None:
+            return
+
+        def finalize(self) -> None:
+            return
+
+        async def close(self) -> Usage | None:
+            return self.usage
+
+    class Ear:
+        def __init__(self, name: str, usage: Usage) -> None:
+            self.name = name
+            self.usage = usage
+            self.hear: list[Callable[[SttEvent], None]] = []
+
+        async def open(self, request: SttRequest, hear: Callable[[SttEvent], None]) -> Used:
+            self.hear.append(hear)
+            return Used(self.usage)
+
+    async def call() -> None:
+        first = Ear("a", Usage("a", "m", "tokens", 40, 7, audio_in=30))
+        second = Ear("b", Usage("b", "n", "audio_ms", 900))
+        stt = SupervisedStt([SttChoice(first), SttChoice(second)], Deadlines())
+        session = await stt.open(STT, lambda event: None)
+        first.hear[0](HearingFailed("auth"))
+        while not second.hear:
+            await asyncio.sleep(0)
+        usage = await session.close()
+        assert [usage, *session.more_usage] == [first.usage, second.usage]
 
     run(call())
