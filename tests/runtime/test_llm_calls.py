@@ -96,8 +96,8 @@ async def test_another_vendor_takes_over_what_the_first_began(tmp_path: Path) ->
     async with vendors() as behind, fake:
         more = {"ANTHROPIC_API_KEY": KEY, "ANTHROPIC_BASE_URL": fake.url}
         behind.deepgram.plan.extend(["I am Ada, on Monday", "okay goodbye"])
-        behind.openai.plan.append(saying("Thank you, Ada."))
-        fake.plan.append(Answer(tools=LEAVE))
+        # The first one asks to be left alone for 30 s, so the other has the next turn as well.
+        behind.openai.plan += [saying("Thank you, Ada."), Answer(tools=LEAVE)]
         served = flow("anthropic", fallback=[{"provider": "openai", "model": "other-model"}])
         deadlines = Deadlines(recovery_ms=2000)
         async with running(tmp_path, served, behind, more=more, deadlines=deadlines) as run:
@@ -113,5 +113,5 @@ async def test_another_vendor_takes_over_what_the_first_began(tmp_path: Path) ->
         "Goodbye.",
     ]
     assert [fact.disposition for fact in run.facts(CallEnded)] == ["served"]
-    assert (fake.connections, len(behind.openai.requests)) == (4, 1)
+    assert (fake.connections, len(behind.openai.requests)) == (3, 2)
     assert (fake.violations, behind.openai.violations) == ([], [])
