@@ -1,20 +1,23 @@
 """What is known of vendors' models and voices: prices, the day they go, what is ordinary.
 
-One dated data file, `catalog.toml`, which a file named by `FLOWENGINE_CATALOG` overrides entry by
-entry. Money is decimal in the file and integer micro-dollars (1 USD = 1,000,000) outside.
+One dated data file, `catalog.toml`; what a file named by `FLOWENGINE_CATALOG` says of an entry
+stands in for what ours says. Money is decimal in the file and integer micro-dollars
+(1 USD = 1,000,000) outside.
 """
 
 from __future__ import annotations
 
+import re
 import tomllib
+from collections.abc import Iterable, Mapping
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from flowengine.errors import ConfigError
 from flowengine.events import Usage
@@ -23,7 +26,10 @@ ENVIRONMENT = "FLOWENGINE_CATALOG"
 SOON_DAYS = 90
 """A model that goes within so many days is warned of."""
 
-Kind = Literal["stt", "llm", "tts"]
+Kind = Literal["stt", "llm", "tts", "s2s"]
+Dollars = Annotated[Decimal, Field(ge=0)]
+_SNAPSHOT = re.compile(r"-(\d{8}|\d{4}-\d{2}-\d{2})$")
+"""How vendors name the state of a model on a day."""
 
 
 class _Entry(BaseModel):
@@ -37,16 +43,18 @@ class Price(_Entry):
 
     from_: date = Field(date.min, alias="from")
     above_in: int = 0
-    in_: Decimal | None = Field(None, alias="in", ge=0)
-    cached_in: Decimal | None = Field(None, ge=0)
-    cache_write_in: Decimal | None = Field(None, ge=0)
-    cache_write_1h_in: Decimal | None = Field(None, ge=0)
-    audio_in: Decimal | None = Field(None, ge=0)
-    cached_audio_in: Decimal | None = Field(None, ge=0)
-    out: Decimal | None = Field(None, ge=0)
-    audio_out: Decimal | None = Field(None, ge=0)
-    minute: Decimal | None = Field(None, ge=0)
-    characters: Decimal | None = Field(None, ge=0)
+    in_: Dollars | None = Field(None, alias="in")
+    cached_in: Dollars | None = None
+    cache_write_in: Dollars | None = None
+    cache_write_1h_in: Dollars | None = None
+    audio_in: Dollars | None = None
+    cached_audio_in: Dollars | None = None
+    out: Dollars | None = None
+    audio_out: Dollars | None = None
+    minute: Dollars | None = None
+    characters: Dollars | None = None
+    add_ons: Mapping[str, Dollars] = Field(default_factory=dict)
+    """For a minute on top of `minute`, by the names in `Usage.add_ons`."""
 
 
 class Model(_Entry):
@@ -64,7 +72,11 @@ class Model(_Entry):
 
     def price(self, at: date, tokens_in: int) -> Price | None:
         """The price on a day for a request of this size."""
-        fitting = [item for item in self.prices if item.from_ <= at and tokens_in >= item.above_in]
+        fitting = [
+            item
+            for item in self.prices
+            if item.from_ <= at and (tokens_in > item.above_in or not item.above_in)
+        ]
         return max(fitting, key=lambda item: (item.above_in, item.from_), default=None)
 
     def goes_soon(self, today: date) -> bool:
@@ -90,23 +102,42 @@ class Catalog(_Entry):
     models: tuple[Model, ...] = ()
     voices: tuple[KnownVoice, ...] = ()
 
+    @model_validator(mode="after")
+    def _is_unambiguous(self) -> Self:
+        _refuse_twice(
+            ((item.provider, item.kind, item.name) for item in self.models), "stands twice"
+        )
+        _refuse_twice(((item.provider, item.id) for item in self.voices), "stands twice")
+        ordinary = ((item.provider, item.kind) for item in self.models if item.default)
+        _refuse_twice(ordinary, "has two default models")
+        _refuse_twice(
+            ((item.provider,) for item in self.voices if item.default), "has two default voices"
+        )
+        return self
+
+    def models_of(self, provider: str, kind: Kind) -> list[Model]:
+        """What a vendor has of a kind."""
+        return [item for item in self.models if (item.provider, item.kind) == (provider, kind)]
+
     def model(self, provider: str, kind: Kind, name: str) -> Model | None:
-        """What is known of a model."""
-        own = [item for item in self.models if (item.provider, item.kind) == (provider, kind)]
-        exact = next((item for item in own if item.name == name and not item.prefix), None)
+        """What is known of a model; a dated snapshot is the model that it is of."""
+        own = self.models_of(provider, kind)
+        names = (name, _SNAPSHOT.sub("", name))
+        exact = next(
+            (item for word in names for item in own if item.name == word and not item.prefix), None
+        )
         families = [item for item in own if item.prefix and name.startswith(item.name)]
         return exact or max(families, key=lambda item: len(item.name), default=None)
 
     def of_usage(self, usage: Usage) -> Model | None:
         """The model that was used; a usage does not say of what kind it is."""
-        kinds: tuple[Kind, ...] = ("llm", "tts", "stt")
+        kinds: tuple[Kind, ...] = ("llm", "tts", "stt", "s2s")
         found = (self.model(usage.provider, kind, usage.model) for kind in kinds)
         return next((item for item in found if item is not None), None)
 
     def default_model(self, provider: str, kind: Kind) -> str:
         """A vendor's ordinary model; "" when none is known."""
-        own = (item for item in self.models if (item.provider, item.kind) == (provider, kind))
-        return next((item.name for item in own if item.default), "")
+        return next((item.name for item in self.models_of(provider, kind) if item.default), "")
 
     def default_voice(self, provider: str) -> str:
         """A vendor's ordinary voice, by its id; "" when none is known."""
@@ -116,11 +147,13 @@ class Catalog(_Entry):
     def voice(self, provider: str, name: str) -> KnownVoice | None:
         """A stock voice, by its name or id."""
         own = (item for item in self.voices if item.provider == provider)
-        return next((item for item in own if name.lower() in (item.name, item.id.lower())), None)
+        return next(
+            (item for item in own if name.lower() in (item.name.lower(), item.id.lower())), None
+        )
 
     def voice_ids(self, provider: str) -> dict[str, str]:
         """The ids of a vendor's stock voices by their names."""
-        return {item.name: item.id for item in self.voices if item.provider == provider}
+        return {item.name.lower(): item.id for item in self.voices if item.provider == provider}
 
     def nearest_voice(self, provider: str, like: KnownVoice | None, language: str) -> str:
         """The id of a vendor's voice most like another vendor's one; "" when none is known."""
@@ -132,6 +165,9 @@ class Catalog(_Entry):
 
         own = [item for item in self.voices if item.provider == provider]
         return max(own, key=likeness).id if own else ""
+
+
+Item = TypeVar("Item", Model, KnownVoice)
 
 
 class CostLine(_Entry):
@@ -160,7 +196,9 @@ def _amount(usage: Usage, price: Price) -> Decimal | None:
     """In micro-dollars: a dollar for a million tokens is one for each."""
     match usage.unit:
         case "audio_ms":
-            return None if price.minute is None else price.minute * usage.amount_in * 1000 / 60
+            rates = [price.minute, *map(price.add_ons.get, usage.add_ons)]
+            minute = _sum(rates)
+            return None if minute is None else minute * usage.amount_in * 1000 / 60
         case "characters":
             return None if price.characters is None else price.characters * usage.amount_in
         case "tokens":
@@ -168,41 +206,61 @@ def _amount(usage: Usage, price: Price) -> Decimal | None:
 
 
 def _tokens(usage: Usage, price: Price) -> Decimal | None:
-    if price.in_ is None or price.out is None:
-        return None
-    apart = usage.cached_in + usage.cache_write_in + usage.cache_write_1h_in + usage.audio_in
+    """A cache without a price of its own costs what it would without the cache."""
+    plain_in = usage.amount_in - usage.cached_in - usage.cache_write_in - usage.cache_write_1h_in
     parts = (
-        (usage.amount_in - apart, price.in_),
-        (usage.cached_in, price.cached_in),
-        (usage.cache_write_in, price.cache_write_in),
-        (usage.cache_write_1h_in, price.cache_write_1h_in),
+        (plain_in - usage.audio_in, price.in_),
+        (usage.cached_in, _first(price.cached_in, price.in_)),
+        (usage.cache_write_in, _first(price.cache_write_in, price.in_)),
+        (usage.cache_write_1h_in, _first(price.cache_write_1h_in, price.in_)),
         (usage.audio_in - usage.cached_audio_in, price.audio_in),
-        (usage.cached_audio_in, price.cached_audio_in),
+        (usage.cached_audio_in, _first(price.cached_audio_in, price.audio_in)),
         (usage.amount_out - usage.audio_out, price.out),
+        (usage.audio_out, price.audio_out),
     )
-    total = sum(
-        (count * (price.in_ if rate is None else rate) for count, rate in parts), Decimal(0)
-    )
-    return total + usage.audio_out * (price.out if price.audio_out is None else price.audio_out)
+    return _sum(None if rate is None else rate * count for count, rate in parts if count)
+
+
+def _first(rate: Decimal | None, other: Decimal | None) -> Decimal | None:
+    return other if rate is None else rate
+
+
+def _sum(amounts: Iterable[Decimal | None]) -> Decimal | None:
+    """All together; None when one of them is not known."""
+    total = Decimal(0)
+    for amount in amounts:
+        if amount is None:
+            return None
+        total += amount
+    return total
 
 
 def load_catalog(own: Path | None) -> Catalog:
     """The data file, with the operator's own entries in it. Raises ConfigError."""
-    return shipped() if own is None else _merged(shipped(), _read_own(own))
+    return shipped() if own is None else _merged(shipped(), own)
 
 
 @cache
 def shipped() -> Catalog:
     """The data file that comes with flowengine."""
     source = resources.files("flowengine").joinpath("catalog.toml").read_text(encoding="utf-8")
-    return Catalog.model_validate(tomllib.loads(source))
+    return Catalog.model_validate(_document(source))
 
 
-def _read_own(path: Path) -> Catalog:
+def _document(source: str) -> dict[str, Any]:
+    return tomllib.loads(source, parse_float=Decimal)
+
+
+def _merged(base: Catalog, path: Path) -> Catalog:
     fix = "It has the form of flowengine's own catalog.toml."
     try:
-        document: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-        return Catalog.model_validate({"checked": shipped().checked, **document})
+        document = {"checked": base.checked, **_document(path.read_text(encoding="utf-8"))}
+        own = Catalog.model_validate(document)
+        return Catalog(
+            checked=own.checked,
+            models=_over(base.models, own.models, ("provider", "kind", "name"), 2),
+            voices=_over(base.voices, own.voices, ("provider", "id"), 1),
+        )
     except (OSError, UnicodeDecodeError) as error:
         what = f"{path} cannot be read ({type(error).__name__})."
         raise ConfigError("no_catalog", what, where=ENVIRONMENT, fix=fix) from error
@@ -210,27 +268,42 @@ def _read_own(path: Path) -> Catalog:
         what = f"{path} is no TOML: {error}."
         raise ConfigError("bad_catalog", what, where=ENVIRONMENT, fix=fix) from error
     except ValidationError as error:
-        places = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
+        places = [_place(document, item["loc"], item["msg"]) for item in error.errors()]
         what = f"{path} does not hold what it must: {'; '.join(places)}."
         raise ConfigError("bad_catalog", what, where=ENVIRONMENT, fix=fix) from error
 
 
-def _merged(base: Catalog, own: Catalog) -> Catalog:
-    """The operator's entries stand in for ours of the same name, his defaults for ours."""
-    models = {(item.provider, item.kind, item.name): item for item in base.models}
-    for item in own.models:
+def _place(document: Any, loc: tuple[int | str, ...], message: str) -> str:
+    """Where in the operator's file, with the entry's name, and what is wrong."""
+    entry = document[loc[0]][loc[1]] if len(loc) > 1 else None
+    name = entry.get("name") if isinstance(entry, dict) else None
+    place = ".".join(map(str, loc)) + (f" ({name})" if name else "")
+    reason = message.removeprefix("Value error, ")
+    return f"{place}: {reason}" if place else reason
+
+
+def _over(
+    base: Iterable[Item], own: Iterable[Item], key: tuple[str, ...], of_default: int
+) -> tuple[Item, ...]:
+    """What an own entry says stands in for what ours of the same key says, and no more of it.
+
+    An own default takes the place of ours, which has the same first `of_default` words of the key.
+    """
+    items = {tuple(getattr(item, name) for name in key): item for item in base}
+    for item in own:
+        place = tuple(getattr(item, name) for name in key)
         if item.default:
-            for key, other in models.items():
-                if key[:2] == (item.provider, item.kind) and other.default:
-                    models[key] = other.model_copy(update={"default": False})
-        models[item.provider, item.kind, item.name] = item
-    voices = {(item.provider, item.id): item for item in base.voices}
-    for voice in own.voices:
-        if voice.default:
-            for place, known in voices.items():
-                if place[0] == voice.provider and known.default:
-                    voices[place] = known.model_copy(update={"default": False})
-        voices[voice.provider, voice.id] = voice
-    return Catalog(
-        checked=own.checked, models=tuple(models.values()), voices=tuple(voices.values())
-    )
+            for other, known in items.items():
+                if other[:of_default] == place[:of_default]:
+                    items[other] = known.model_copy(update={"default": False})
+        said = {name: getattr(item, name) for name in item.model_fields_set}
+        items[place] = items[place].model_copy(update=said) if place in items else item
+    return tuple(items.values())
+
+
+def _refuse_twice(keys: Iterable[tuple[str, ...]], what: str) -> None:
+    seen = set[tuple[str, ...]]()
+    for key in keys:
+        if key in seen:
+            raise ValueError(f"{' '.join(key)} {what}")
+        seen.add(key)

@@ -62,6 +62,8 @@ class Usage:
     """Of `audio_in`: read from the cache."""
     audio_out: int = 0
     """Of `amount_out`: tokens of audio."""
+    add_ons: tuple[str, ...] = ()
+    """What is billed on top, sorted: `keyterm`, `multilingual` and the like."""
     estimated: bool = False
     """Counted by us, because the vendor did not say (a cancelled answer, a lost socket)."""
     wasted: bool = False
@@ -79,9 +81,10 @@ class Usage:
 
 def added_up(usages: Iterable[Usage]) -> list[Usage]:
     """One usage for each provider, model and unit; what is estimated or wasted stands apart."""
-    sums: dict[tuple[str, str, str, bool, bool], Usage] = {}
+    sums: dict[tuple[str, str, str, tuple[str, ...], bool, bool], Usage] = {}
     for usage in usages:
-        key = (usage.provider, usage.model, usage.unit, usage.estimated, usage.wasted)
+        kind = (usage.provider, usage.model, usage.unit, usage.add_ons)
+        key = (*kind, usage.estimated, usage.wasted)
         sums[key] = sums[key].plus(usage) if key in sums else usage
     return list(sums.values())
 

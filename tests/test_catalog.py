@@ -66,6 +66,44 @@ def test_no_ordinary_model_was_gone_on_the_day_of_the_file() -> None:
         # 400 characters at 40 a million
         (Usage("elevenlabs", "eleven_flash_v2_5", "characters", 400), DAY, 16_000),
         (Usage("deepgram", "aura-2-thalia-en", "characters", 100), DAY, 3000),
+        # 90 s at 0.0048 + 0.0013 + 0.0020 a minute
+        (
+            Usage("deepgram", "nova-3", "audio_ms", 90_000, add_ons=("diarize", "keyterm")),
+            DAY,
+            12_150,
+        ),
+        # up to 272,000 it is the plain price, for all of it
+        (Usage("openai", "gpt-6-luna", "tokens", 272_000, 100), DAY, 27_250),
+        # above 100,000: 1000 × 0.50 + 99,001 × 0.05 + 10 × 2.50 = 5475.05
+        (
+            Usage("anthropic", "claude-haiku-5-5", "tokens", 100_001, 10, cached_in=99_001),
+            DAY,
+            5475,
+        ),
+        # a snapshot is the model that it is of
+        (Usage("openai", "gpt-6-luna-2026-08-07", "tokens", 1500, 60), DAY, 180),
+        # 40 × 4 + 10 × 0.40 + 500 × 32 + 100 × 0.40 + 20 × 24 + 300 × 64
+        (
+            Usage(
+                "openai",
+                "gpt-realtime-2.1",
+                "tokens",
+                650,
+                320,
+                cached_in=10,
+                audio_in=600,
+                cached_audio_in=100,
+                audio_out=300,
+            ),
+            DAY,
+            35_884,
+        ),
+        # 20 × 0.60 + 500 × 12
+        (Usage("openai", "gpt-4o-mini-tts", "tokens", 20, 500, audio_out=500), DAY, 6012),
+        # the price of a minute says nothing of tokens, nor the price of text of audio
+        (Usage("openai", "gpt-transcribe", "tokens", 100, 20, audio_in=90), DAY, None),
+        (Usage("openai", "gpt-6-luna", "tokens", 100, 20, audio_in=90), DAY, None),
+        (Usage("deepgram", "nova-3", "audio_ms", 1000, add_ons=("entities",)), DAY, None),
         (Usage("local", "moonshine", "audio_ms", 5000), DAY, 0),
         (Usage("openai", "gpt-7", "tokens", 10, 10), DAY, None),
         (Usage("deepgram", "flux-alexis-en", "characters", 100), DAY, None),
@@ -123,6 +161,20 @@ def test_an_operator_s_entries_stand_in_for_ours(tmp_path: Path) -> None:
     cost: CostLine = cost_of(Usage("deepgram", "nova-3", "audio_ms", 60_000), catalog, DAY)
     assert cost.micro_usd == 4200
     assert catalog.model("openai", "llm", "gpt-6-luna") is not None, "the rest is still there"
+    assert catalog.default_model("deepgram", "stt") == "nova-3", "it said nothing of that"
+    assert catalog.voice("elevenlabs", "Ada") is not None
+
+
+def test_a_price_may_be_written_as_a_number(tmp_path: Path) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text(
+        '[[models]]\nprovider = "openai"\nkind = "llm"\nname = "house"\n'
+        "prices = [{ in = 0.1, out = 0.2 }]\n"
+    )
+    usage = Usage("openai", "house", "tokens", 3, 1)
+    model = load_catalog(own).model("openai", "llm", "house")
+    assert model is not None and model.prices[0].in_ == Decimal("0.1")
+    assert cost_of(usage, load_catalog(own), DAY).micro_usd == 1, "0.5 is rounded up"
 
 
 @pytest.mark.parametrize(
@@ -134,6 +186,24 @@ def test_an_operator_s_entries_stand_in_for_ours(tmp_path: Path) -> None:
             '[[models]]\nprovider = "x"\nkind = "llm"\nname = "y"\nprices = [{ inn = "1" }]\n',
             "bad_catalog",
             "models.0.prices.0.inn",
+        ),
+        (
+            '[[models]]\nprovider = "x"\nkind = "llm"\nname = "y"\nprices = [{ in = "-1" }]\n',
+            "bad_catalog",
+            "models.0.prices.0.in (y)",
+        ),
+        (
+            '[[models]]\nprovider = "x"\nkind = "llm"\nname = "y"\n' * 2,
+            "bad_catalog",
+            "x llm y stands twice",
+        ),
+        (
+            "".join(
+                f'[[models]]\nprovider = "x"\nkind = "llm"\nname = "{name}"\ndefault = true\n'
+                for name in "yz"
+            ),
+            "bad_catalog",
+            "x llm has two default models",
         ),
         ('[[models]]\nprovider = "x"\nkind = "ear"\nname = "y"\n', "bad_catalog", "models.0.kind"),
     ],
@@ -183,4 +253,3 @@ def test_a_family_s_longest_name_counts() -> None:
     found = catalog.model("d", "tts", "a-2-x")
     assert found is not None and found.name == "a-2-"
     assert catalog.model("d", "tts", "b") is None
-    assert Decimal("0.1") + Decimal("0.2") == Decimal("0.3")

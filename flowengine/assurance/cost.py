@@ -46,7 +46,8 @@ class CallCost:
         ]
         for line in self.lines:
             usage = line.usage
-            notes = [word for word in ("estimated", "wasted") if getattr(usage, word)]
+            notes = [f"with {name}" for name in usage.add_ons]
+            notes += [word for word in ("estimated", "wasted") if getattr(usage, word)]
             money = "–" if line.micro_usd is None else dollars(line.micro_usd)
             why = [line.reason] if line.reason else []
             rows.append(
@@ -63,13 +64,14 @@ class CallCost:
 
 def call_cost(facts: Sequence[Timed], catalog: Catalog, at: date) -> CallCost:
     """The cost of a call by its facts; each usage is priced by itself, as requests are billed."""
-    lines: dict[tuple[str, str, str, bool, bool, str], CostLine] = {}
+    lines: dict[tuple[str, str, str, tuple[str, ...], bool, bool, str], CostLine] = {}
     for _, fact in facts:
         if not isinstance(fact, UsageCounted):
             continue
         line = cost_of(fact.usage, catalog, at)
         usage = line.usage
-        key = (usage.provider, usage.model, usage.unit, usage.estimated, usage.wasted, line.reason)
+        kind = (usage.provider, usage.model, usage.unit, usage.add_ons)
+        key = (*kind, usage.estimated, usage.wasted, line.reason)
         before = lines.get(key)
         lines[key] = line if before is None else _added(before, line)
     return CallCost(tuple(lines[key] for key in sorted(lines)))

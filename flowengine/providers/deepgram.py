@@ -33,7 +33,8 @@ class DeepgramStt:
             path = f"v2/listen?{deepgram_flux.listen_query(request)}"
             wire = deepgram_flux.wire_of(request)
         else:
-            path, wire = f"v1/listen?{deepgram_nova.listen_query(request)}", deepgram_nova.WIRE
+            path = f"v1/listen?{deepgram_nova.listen_query(request)}"
+            wire = deepgram_nova.wire_of(request)
         socket = await open_socket(f"{self._url}/{path}", self._headers, self.name)
         reader = deepgram_flux.FluxEars(hear) if is_flux else deepgram_nova.ears_of(request, hear)
         return DeepgramSession(socket, request.model, hear, wire, reader)

@@ -26,7 +26,8 @@ from flowengine.providers.deepgram_stream import CLOSE, NAME, fitting
 from flowengine.providers.faults import fault, of_word
 from flowengine.providers.listening import Wire, query
 
-WIRE: Final = Wire(NAME, '{"type":"KeepAlive"}', '{"type":"Finalize"}', CLOSE)
+_BILLED: Final = ("diarize", "keyterm", "redact")
+"""What is billed on top of the minute."""
 LEAST_UTTERANCE_END_MS: Final = 1000
 UTTERANCE_END_MARGIN_MS: Final = 700
 """`UtteranceEnd` counts the gap between words, which begins before the quiet does, and a caller who
@@ -180,6 +181,13 @@ def ears_of(request: SttRequest, hear: Callable[[SttEvent], None]) -> DeepgramEa
     """A reader for what a request asks for."""
     longest_gap_ms = utterance_end_ms(request)
     return DeepgramEars(hear, max(IDLE_MS, longest_gap_ms + IDLE_MS - LEAST_UTTERANCE_END_MS))
+
+
+def wire_of(request: SttRequest) -> Wire:
+    """The protocol's words, and what of the request is billed on top."""
+    asked = {"keyterm": request.keyterms, **request.options}
+    add_ons = tuple(name for name in _BILLED if asked.get(name))
+    return Wire(NAME, '{"type":"KeepAlive"}', '{"type":"Finalize"}', CLOSE, add_ons=add_ons)
 
 
 def listen_query(request: SttRequest) -> str:

@@ -47,7 +47,7 @@ class Wire:
     `keepalive` keeps an idle socket open (silence does where it is ""), `finalize` ends a turn now,
     `close` ends the stream, `patient` and `impatient` say that digits are expected, or no more.
     `answers_ms`: however much audio it is sent, it says something at least so often (0: it may be
-    silent for as long as the caller is).
+    silent for as long as the caller is). `add_ons`: what is billed on top.
     """
 
     provider: str
@@ -57,6 +57,7 @@ class Wire:
     patient: str = ""
     impatient: str = ""
     answers_ms: int = 0
+    add_ons: tuple[str, ...] = ()
     frame: Callable[[bytes], str | bytes] = as_bytes
 
 
@@ -171,6 +172,7 @@ class ListeningSession:
             self._model,
             "audio_ms",
             amount_in=sent // BYTES_PER_MS if billed is None else billed,
+            add_ons=self._wire.add_ons,
             estimated=billed is None,
         )
 

@@ -14,11 +14,11 @@ from importlib import resources
 from importlib.metadata import entry_points
 from typing import Literal, Protocol, cast, overload, runtime_checkable
 
-from flowengine.catalog import Kind
 from flowengine.errors import ConfigError
 from flowengine.ports import Llm, Stt, Tts
 from flowengine.providers.settings import ProviderSettings
 
+Kind = Literal["stt", "llm", "tts"]
 GROUP = "flowengine.providers"
 _MAKES = re.compile(r"^(def |from .*|    )make_(stt|llm|tts)\b", re.MULTILINE)
 

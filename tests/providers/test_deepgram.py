@@ -20,7 +20,7 @@ from flowengine.events import (
 from flowengine.ports import SttEvent, SttHints, SttRequest
 from flowengine.providers import listening
 from flowengine.providers.deepgram import DeepgramStt
-from flowengine.providers.deepgram_nova import DeepgramEars, listen_query
+from flowengine.providers.deepgram_nova import DeepgramEars, listen_query, wire_of
 from flowengine.testing.providers.deepgram import FakeDeepgram
 from flowengine.testing.providers.serving import KEY, Fault
 from flowengine.testing.providers.speech import silence, speech
@@ -55,6 +55,12 @@ def read(*messages: bytes, patient: bool = False) -> list[SttEvent]:
     for message in messages:
         assert ears.read(message) is None
     return heard
+
+
+def test_what_is_billed_on_top_is_told() -> None:
+    asked = SttRequest("nova-3", "en-US", 300, ("Zaandam",), {"redact": ["pci"], "diarize": False})
+    assert wire_of(asked).add_ons == ("keyterm", "redact")
+    assert wire_of(SttRequest("nova-3", "en-US", 300)).add_ons == ()
 
 
 def test_a_turn_of_interim_final_and_end() -> None:
