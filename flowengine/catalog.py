@@ -151,10 +151,6 @@ class Catalog(_Entry):
             (item for item in own if name.lower() in (item.name.lower(), item.id.lower())), None
         )
 
-    def voice_ids(self, provider: str) -> dict[str, str]:
-        """The ids of a vendor's stock voices by their names."""
-        return {item.name.lower(): item.id for item in self.voices if item.provider == provider}
-
     def nearest_voice(self, provider: str, like: KnownVoice | None, language: str) -> str:
         """The id of a vendor's voice most like another vendor's one; "" when none is known."""
         base = language.partition("-")[0]

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from flowengine.errors import ProviderError
 from flowengine.events import Json, Usage, added_up
@@ -26,22 +26,22 @@ from flowengine.providers.recovery import Recovery, Warm
 class TtsChoice:
     """A voice to speak with; an empty `model` or `voice` is the request's own.
 
-    `voices`: ids of the vendor's stock voices by name, for a request that names one.
+    `named`: model and voice for a request, where they are not the same for all (by language).
     """
 
     tts: Tts
     model: str = ""
     voice: str = ""
     options: Mapping[str, Json] | None = None
-    voices: Mapping[str, str] = field(default_factory=dict)
+    named: Callable[[TtsRequest], tuple[str, str]] | None = None
 
     def request(self, asked: TtsRequest) -> TtsRequest:
-        options = asked.options if self.options is None else self.options
+        model, voice = self.named(asked) if self.named else (self.model, self.voice)
         return replace(
             asked,
-            model=self.model or asked.model,
-            voice=self.voice or self.voices.get(asked.voice.lower(), asked.voice),
-            options=options,
+            model=model or asked.model,
+            voice=voice or asked.voice,
+            options=asked.options if self.options is None else self.options,
         )
 
 

@@ -7,6 +7,7 @@ keys that are set, and each vendor's ordinary model.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import orjson
 import structlog
@@ -14,6 +15,7 @@ import structlog
 from flowengine.catalog import Catalog, shipped
 from flowengine.events import Json
 from flowengine.flow.defaults import LlmUse, SttUse, TtsUse
+from flowengine.ports import TtsRequest
 from flowengine.providers.deadlines import Deadlines
 from flowengine.providers.health import HealthBook
 from flowengine.providers.registry import Providers
@@ -27,6 +29,7 @@ from flowengine.providers.supervision import (
     TtsChoice,
 )
 from flowengine.runtime.context import ServerDefaults
+from flowengine.runtime.voices import voice_request
 
 _VOICE_IS_MODEL = frozenset({"deepgram"})
 """Vendors whose voice and model are one name; a flow says it as either."""
@@ -100,9 +103,8 @@ class SupervisedVendors:
                 choices.append(
                     TtsChoice(
                         self._providers.tts(name),
-                        *self._model_and_voice(name, item, use if item is not use else None),
-                        None if item is use else item.settings,
-                        self._catalog.voice_ids(name),
+                        options=None if item is use else item.settings,
+                        named=partial(self._model_and_voice, name, item, use),
                     )
                 )
             self._ttss[key] = SupervisedTts(choices, self._deadlines, self.health)
@@ -138,32 +140,30 @@ class SupervisedVendors:
         """Close what the providers hold."""
         await self._providers.aclose()
 
-    def _model_and_voice(self, name: str, item: TtsUse, first: TtsUse | None) -> tuple[str, str]:
-        """What a vendor is asked for; "" is the request's own (a voice by language).
-
-        A fallback that names no voice speaks with the one that is most like that of the `first`.
-        """
-        catalog = self._catalog
-        voice = item.voice if isinstance(item.voice, str) else ""
-        known = catalog.voice(name, voice) if voice else None
-        if known is not None:
-            voice = known.id
-        elif not item.voice and first is not None:
-            voice = self._alike(name, first)
-        elif not item.voice:
-            voice = catalog.default_voice(name)
+    def _model_and_voice(
+        self, name: str, item: TtsUse, first: TtsUse, asked: TtsRequest
+    ) -> tuple[str, str]:
+        """What a vendor is asked for, by what the flow says of it (`item`) and the language."""
+        voice = self._voice(name, item, first, asked.language)
         if name in _VOICE_IS_MODEL:
             return item.model or voice, voice if item.voice or not item.model else item.model
-        return item.model or catalog.default_model(name, "tts"), voice
+        return item.model or self._catalog.default_model(name, "tts"), voice
 
-    def _alike(self, name: str, first: TtsUse) -> str:
-        provider = first.provider or self._server.tts.provider or "local"
-        voice = first.voice
-        language = "en"
-        if isinstance(voice, dict):
-            language, voice = next(iter(voice.items()), ("en", ""))
-        like = self._catalog.voice(provider, voice or self._catalog.default_voice(provider))
-        return self._catalog.nearest_voice(name, like, language)
+    def _voice(self, name: str, item: TtsUse, first: TtsUse, language: str) -> str:
+        """The voice that is named; else that of a vendor's which is most like the `first`."""
+        catalog = self._catalog
+        written = voice_request(item, language).voice
+        if not written and item is not first:
+            written = voice_request(first, language).voice
+            provider = first.provider or self._server.tts.provider or "local"
+            if provider != name:
+                like = catalog.voice(provider, written or catalog.default_voice(provider))
+                return catalog.nearest_voice(name, like, language)
+        if written:
+            known = catalog.voice(name, written)
+            return known.id if known else written
+        like = catalog.voice(name, catalog.default_voice(name))
+        return catalog.nearest_voice(name, like, language)
 
 
 def _key(value: Json) -> bytes:
