@@ -25,6 +25,7 @@ from flowengine.flow.tools import McpTool, PythonTool
 from flowengine.ids import NodeId
 from flowengine.ports import CallRow, CallStore, Carrier
 from flowengine.providers.deadlines import Deadlines
+from flowengine.providers.registry import offered
 from flowengine.providers.settings import ProviderSettings
 from flowengine.providers.vendors import SupervisedVendors, server_defaults
 from flowengine.runtime.audio_files import AudioFiles
@@ -70,7 +71,7 @@ class Engine:
         """Raises FlowError, ConfigError, StoreError: what is wrong, before anything listens."""
         self.settings = settings
         catalog = load_catalog(settings.catalog)
-        self._files = FlowFiles(catalog=catalog)
+        self._files = FlowFiles(catalog=catalog, providers=offered())
         self.flow: LoadedFlow = self._files.load(flow, others)
         mcp = McpServers(settings.mcp_servers, allow_private=allow_private_tools)
         for program in _with_subflows(self.flow.program):

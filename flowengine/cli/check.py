@@ -21,6 +21,7 @@ from flowengine.flow.findings import Finding
 from flowengine.flow.language import Language
 from flowengine.nodes import load_kinds
 from flowengine.nodes.flow import SubFlow
+from flowengine.providers.registry import offered
 from flowengine.runtime.flow_files import subflow_file
 from flowengine.runtime.knowledge import file_findings
 from flowengine.settings import load_settings
@@ -67,7 +68,7 @@ def _checked(path: Path, language: Language, catalog: Catalog) -> Checked:
             *parsed.findings,
             *findings_of(parsed.flow, subflows=subflows),
             *file_findings(parsed.flow, path.parent),
-            *vendor_findings(parsed.flow, catalog, RealClock().wall().date()),
+            *vendor_findings(parsed.flow, catalog, RealClock().wall().date(), offered()),
         ]
     )
     return path, source, list(found)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import importlib
 import re
+from collections.abc import Mapping
 from importlib import resources
 from importlib.metadata import entry_points
 from typing import Literal, Protocol, cast, overload, runtime_checkable
@@ -20,7 +21,8 @@ from flowengine.providers.settings import ProviderSettings
 
 Kind = Literal["stt", "llm", "tts"]
 GROUP = "flowengine.providers"
-_MAKES = re.compile(r"^(def |from .*|    )make_(stt|llm|tts)\b", re.MULTILINE)
+_KINDS: tuple[Kind, ...] = ("stt", "llm", "tts")
+_MAKES = re.compile(r"^(def |from .*|    )make_(stt|llm|tts)\b.*$", re.MULTILINE)
 
 
 @runtime_checkable
@@ -32,14 +34,19 @@ class Closes(Protocol):
 
 def provider_names() -> list[str]:
     """Every provider that can be named in a flow; nothing is imported for it."""
-    return sorted(_built_in() | {point.name for point in entry_points(group=GROUP)})
+    return sorted(offered())
+
+
+def offered() -> dict[str, tuple[Kind, ...]]:
+    """Every provider and what it does; nothing is imported, so other packages' may do all."""
+    others = dict.fromkeys((point.name for point in entry_points(group=GROUP)), _KINDS)
+    return {**others, **_built_in()}
 
 
 def provider_kinds(name: str) -> tuple[Kind, ...]:
     """What a provider does. Raises ConfigError: `unknown_provider`, `missing_extra`."""
     module = _module(name)
-    kinds: tuple[Kind, ...] = ("stt", "llm", "tts")
-    return tuple(kind for kind in kinds if hasattr(module, f"make_{kind}"))
+    return tuple(kind for kind in _KINDS if hasattr(module, f"make_{kind}"))
 
 
 @overload
@@ -97,16 +104,18 @@ class Providers:
 
 
 @functools.cache
-def _built_in() -> frozenset[str]:
+def _built_in() -> Mapping[str, tuple[Kind, ...]]:
     """The files and folders here that make a provider, told by their text, not by importing."""
-    found = set[str]()
+    found: dict[str, tuple[Kind, ...]] = {}
     for entry in resources.files(__package__).iterdir():
         source = entry / "__init__.py" if entry.is_dir() else entry
         if not source.is_file() or not source.name.endswith(".py"):
             continue
-        if _MAKES.search(source.read_text(encoding="utf-8")):
-            found.add(entry.name.removesuffix(".py"))
-    return frozenset(found)
+        lines = _MAKES.finditer(source.read_text(encoding="utf-8"))
+        made = {kind for line in lines for kind in _KINDS if f"make_{kind}" in line[0]}
+        if made:
+            found[entry.name.removesuffix(".py")] = tuple(kind for kind in _KINDS if kind in made)
+    return found
 
 
 def _module(name: str) -> object:

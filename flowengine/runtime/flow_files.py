@@ -17,7 +17,7 @@ from flowengine.clock import RealClock
 from flowengine.errors import FlowError
 from flowengine.events import Json
 from flowengine.flow.checks import check
-from flowengine.flow.checks.vendors import vendor_findings
+from flowengine.flow.checks.vendors import Offered, vendor_findings
 from flowengine.flow.document import Flow
 from flowengine.flow.findings import Finding
 from flowengine.flow.language import Language
@@ -48,6 +48,8 @@ class FlowFiles:
 
     language: Language = field(default_factory=lambda: Language(load_kinds()))
     catalog: Catalog = field(default_factory=shipped)
+    providers: Offered | None = None
+    """Those that can be named; None: not known."""
     today: date = field(default_factory=lambda: RealClock().wall().date())
     _flows: dict[str, tuple[Flow, Path]] = field(default_factory=dict)
     _programs: dict[str, Program] = field(default_factory=dict)
@@ -66,7 +68,7 @@ class FlowFiles:
             own = (
                 *check(flow, subflows=inner),
                 *file_findings(flow, folder),
-                *vendor_findings(flow, self.catalog, self.today),
+                *vendor_findings(flow, self.catalog, self.today, self.providers),
             )
             found += own if flow is main else [_of(finding, flow.id) for finding in own]
         _refuse(path, [finding for finding in found if finding.severity == "error"])

@@ -7,7 +7,13 @@ import asyncio
 import pytest
 
 from flowengine.errors import ConfigError
-from flowengine.providers.registry import Providers, provider, provider_names
+from flowengine.providers.registry import (
+    Providers,
+    offered,
+    provider,
+    provider_kinds,
+    provider_names,
+)
 from flowengine.providers.settings import ProviderSettings, socket_url, web_url
 
 pytestmark = pytest.mark.unit
@@ -19,6 +25,10 @@ def test_the_built_in_ones_are_found() -> None:
     assert {"deepgram", "elevenlabs", "openai"} <= set(provider_names())
     assert not {"registry", "settings", "supervision", "sockets"} & set(provider_names())
     assert [name for name in provider_names() if name.startswith("openai")] == ["openai"]
+
+
+def test_what_each_does_is_known_without_importing_it() -> None:
+    assert {name: provider_kinds(name) for name in provider_names()} == offered()
 
 
 def test_each_is_made_once() -> None:

@@ -81,6 +81,8 @@ _ERRORS = {
     "unknown_calendar": "A calendar is named that the flow does not have.",
     "unknown_region": "A calendar names a region whose holidays are not known.",
     "unknown_flow": "A sub-flow is named that is not there.",
+    "unknown_provider": "A provider is named that is not there.",
+    "wrong_kind": "A provider is named for what it does not do.",
     # Edges
     "unknown_outcome": "An edge leaves on an outcome that its node cannot end with.",
     "star_trigger": "A `*` edge carries a trigger that only a node's own edge may carry.",
@@ -113,6 +115,7 @@ _WARNINGS = {
     "variable_never_read": "A variable is set or declared and never read.",
     "silent_entry": "The caller is met with silence.",
     "model_goes": "A model is shut down soon, or was.",
+    "unknown_model": "A model that the catalog does not know.",
     "unknown_voice": "A voice that the catalog does not know by this name.",
 }
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
 
 from flowengine.catalog import shipped
-from flowengine.flow.checks.vendors import vendor_findings
+from flowengine.flow.checks.codes import CODES
+from flowengine.flow.checks.vendors import Offered, vendor_findings
 from flowengine.flow.language import Language
 from flowengine.nodes import load_kinds
 
@@ -18,19 +19,27 @@ LANGUAGE = Language(load_kinds())
 DAY = date(2026, 11, 26)
 
 
-def found(defaults: dict[str, Any], use: dict[str, Any] | None = None) -> list[tuple[str, str]]:
-    node = {"kind": "hangup", "say": "Bye.", **({"use": use} if use else {})}
-    document = {
+def document(defaults: dict[str, Any], use: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {
         "flow": "1",
         "id": "f",
         "start": "bye",
         "defaults": defaults,
-        "nodes": {"bye": node},
+        "nodes": {"bye": {"kind": "hangup", "say": "Bye.", **({"use": use} if use else {})}},
         "edges": [],
     }
-    parsed = LANGUAGE.parse_document(document)
+
+
+def found(
+    defaults: dict[str, Any],
+    use: dict[str, Any] | None = None,
+    offered: Offered | None = None,
+    day: date = DAY,
+) -> list[tuple[str, str]]:
+    parsed = LANGUAGE.parse_document(document(defaults, use))
     assert parsed.flow is not None, parsed.findings
-    return [(item.code, item.path) for item in vendor_findings(parsed.flow, shipped(), DAY)]
+    findings = vendor_findings(parsed.flow, shipped(), day, offered)
+    return [(item.code, item.path) for item in findings]
 
 
 @pytest.mark.parametrize(
@@ -72,7 +81,17 @@ def found(defaults: dict[str, Any], use: dict[str, Any] | None = None) -> list[t
             None,
             [("unknown_voice", "$.defaults.tts.voice.nl-NL")],
         ),
+        ({"tts": {"provider": "deepgram", "voice": "flux-kit-en"}}, None, []),
         ({"tts": {"provider": "nobody", "voice": "ada"}}, None, []),
+        (
+            {"llm": {"provider": "openai", "model": "gpt-6-lunar"}},
+            None,
+            [("unknown_model", "$.defaults.llm.model")],
+        ),
+        ({"llm": {"provider": "openai", "model": "gpt-6-luna-2026-08-07"}}, None, []),
+        ({"llm": {"provider": "llama", "model": "llama3.3"}}, None, []),
+        ({"stt": {"provider": "whisper", "model": "large-v3"}}, None, []),
+        ({"stt": {"provider": "deepgram", "model": "nova-3-medical"}}, None, []),
         ({"tts": {"voice": "ada"}}, None, []),
     ],
 )
@@ -80,3 +99,68 @@ def test_what_will_not_do_is_told(
     defaults: dict[str, Any], use: dict[str, Any] | None, wanted: list[tuple[str, str]]
 ) -> None:
     assert found(defaults, use) == wanted
+
+
+OFFERED: Offered = {"openai": ("stt", "llm", "tts"), "deepgram": ("stt", "tts"), "own": ("llm",)}
+
+
+@pytest.mark.parametrize(
+    ("defaults", "use", "wanted"),
+    [
+        ({"stt": {"provider": "deepgram"}, "llm": {"provider": "own", "model": "x"}}, None, []),
+        (
+            {"stt": {"provider": "depgram", "model": "nova-3"}},
+            {"stt": {"model": "nova-3"}},
+            [("unknown_provider", "$.defaults.stt.provider")],
+        ),
+        (
+            {"llm": {"provider": "deepgram"}},
+            None,
+            [("wrong_kind", "$.defaults.llm.provider")],
+        ),
+        (
+            {"stt": {"fallback": [{"provider": "own"}]}},
+            {"tts": {"provider": "nobody"}},
+            [
+                ("wrong_kind", "$.defaults.stt.fallback[0].provider"),
+                ("unknown_provider", "$.nodes.bye.use.tts.provider"),
+            ],
+        ),
+    ],
+)
+def test_a_provider_that_cannot_be_had_is_an_error(
+    defaults: dict[str, Any], use: dict[str, Any] | None, wanted: list[tuple[str, str]]
+) -> None:
+    assert found(defaults, use, OFFERED) == wanted
+    assert all(CODES[code].severity == "error" for code, _ in wanted)
+
+
+def test_words_say_what_to_write_instead() -> None:
+    parsed = LANGUAGE.parse_document(
+        document(
+            {
+                "stt": {"provider": "depgram"},
+                "llm": {"provider": "openai", "model": "gpt-6-lunar"},
+                "tts": {"provider": "openai", "model": "tts-1", "voice": "onix"},
+            }
+        )
+    )
+    assert parsed.flow is not None
+    gone = date(2027, 1, 7)
+    told = [
+        f"{item.message} {item.fix}"
+        for item in vendor_findings(parsed.flow, shipped(), gone, OFFERED)
+    ]
+    assert "Did you mean 'deepgram'?" in told[0]
+    assert "Did you mean 'gpt-6-luna'?" in told[1]
+    assert "'tts-1' was shut down on 2027-01-06." in told[2]
+    assert "or 'onyx'." in told[3]
+
+
+def test_a_model_is_warned_of_ninety_days_before() -> None:
+    llm = {"llm": {"provider": "openai", "model": "gpt-4o-mini"}}
+    sunset = date(2027, 1, 14)
+    codes = [
+        [code for code, _ in found(llm, day=sunset - timedelta(days=days))] for days in (91, 90, -1)
+    ]
+    assert codes == [[], ["model_goes"], ["model_goes"]]
