@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,13 @@ from flowengine.errors import ConfigError
 from flowengine.events import Usage, UsageCounted, to_json
 from flowengine.ids import CallId
 from flowengine.ports import CallRow, JournalRecord
+from flowengine.providers import registry
 from flowengine.providers.round_trip import Trip, round_trips
 from flowengine.providers.settings import ProviderSettings
 from flowengine.store.sqlite import SqliteStore
-from flowengine.testing.providers.serving import Fault
+from flowengine.testing.providers.openai import Answer
+from flowengine.testing.providers.openai_audio import FakeOpenAiAudio
+from flowengine.testing.providers.serving import KEY, Fault
 from tests.cli.test_call_commands import run
 from tests.runtime.flows import MENU
 from tests.runtime.house import Vendors, vendors
@@ -65,9 +69,31 @@ async def behind(*faults: Fault) -> AsyncIterator[Vendors]:
         yield all_
 
 
+@contextmanager
+def vendors_in_a_thread() -> Iterator[Vendors]:
+    """Fakes for a command that has a loop of its own."""
+    started: Future[tuple[Vendors, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+    async def serve() -> None:
+        over = asyncio.Event()
+        async with vendors() as all_:
+            started.set_result((all_, asyncio.get_running_loop(), over))
+            await over.wait()
+
+    with ThreadPoolExecutor(1) as pool:
+        serving = pool.submit(asyncio.run, serve())
+        all_, loop, over = started.result(10)
+        try:
+            yield all_
+        finally:
+            loop.call_soon_threadsafe(over.set)
+            serving.result(10)
+
+
 async def _trips(names: list[str], *faults: Fault) -> list[Trip]:
     async with behind(*faults) as all_:
-        all_.deepgram.plan.append("we are sorry")
+        all_.deepgram.plan.append("thank you for calling how can he help us")
+        all_.elevenlabs.scribe.plan.append("we are sorry")
         settings = ProviderSettings(all_.environment())
         return await round_trips(names, settings, shipped())
 
@@ -82,6 +108,55 @@ def test_a_round_trip_speaks_hears_and_asks() -> None:
         assert not trips[key].error, trips[key]
         assert trips[key].ms["all"] >= trips[key].ms.get("first", 0) or key[1] == "stt"
         assert "ok" in trips[key].to_text()
+    assert list(trips)[-1][1] == "stt", "a recogniser hears what a voice said before"
+    assert "7 of 10 words right" in trips["deepgram", "stt"].to_text()
+
+
+def test_the_whole_command_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    with vendors_in_a_thread() as all_:
+        all_.deepgram.plan.append("thank you for calling how can we help you today")
+        for name, value in all_.environment().items():
+            monkeypatch.setenv(name, value)
+        trips = json.loads(run("providers", "test", "deepgram", "openai", "--json").stdout)
+        all_.openai.faults.append(Fault("refuse", status=401))
+        refused = run("providers", "test", "openai")
+    told = {(trip["provider"], trip["kind"]): trip for trip in trips}
+    assert told["openai", "llm"]["ms"]["all"] >= told["openai", "llm"]["ms"]["first"] >= 0
+    assert told["deepgram", "tts"]["model"] == "aura-2-thalia-en"
+    assert told["deepgram", "stt"]["right"] == "10 of 10"
+    assert refused.exit_code == 1 and "FAILED auth" in refused.stdout
+
+
+def test_without_a_voice_a_recording_is_heard() -> None:
+    async def heard() -> list[Trip]:
+        async with FakeOpenAiAudio(["we are sorry"]) as vendor:
+            values = {"WHISPER_API_KEY": KEY, "WHISPER_BASE_URL": vendor.url}
+            return await round_trips(["groq", "whisper"], ProviderSettings(values), shipped())
+
+    groq, _, whisper = asyncio.run(heard())
+    assert (groq.kind, groq.error) == ("llm", "missing_key"), "and the others are tried"
+    assert "GROQ_API_KEY" in groq.fix
+    assert not whisper.error and not whisper.right
+
+
+def test_an_llm_that_says_nothing_has_failed() -> None:
+    async def asked() -> list[Trip]:
+        async with behind() as all_:
+            all_.openai.plan.append(Answer())
+            settings = ProviderSettings(all_.environment())
+            return await round_trips(["openai"], settings, shipped())
+
+    assert by_kind(asyncio.run(asked()))["openai", "llm"].error == "protocol"
+
+
+def test_a_package_that_is_not_installed_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> object:
+        raise ModuleNotFoundError("No module named 'x'", name="x")
+
+    monkeypatch.setattr(registry.importlib, "import_module", missing)
+    (trip,) = asyncio.run(round_trips(["google"], ProviderSettings({}), shipped()))
+    assert (trip.kind, trip.error) == ("llm", "missing_extra")
+    assert "pip install" in trip.fix
 
 
 def test_a_key_that_is_refused_is_told_with_what_to_do() -> None:
