@@ -11,20 +11,28 @@ from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit, urlunsplit
 
 import typer
 
+from flowengine import __version__
 from flowengine.app import Engine
 from flowengine.catalog import SOON_DAYS, Catalog, load_catalog
+from flowengine.cli.stored import database_file
 from flowengine.clock import RealClock
 from flowengine.errors import FlowengineError
+from flowengine.providers.local.install import HEARING, SPEAKING
 from flowengine.providers.registry import provider_names
 from flowengine.providers.settings import ProviderSettings
+from flowengine.providers.vendors import server_defaults
+from flowengine.runtime.context import ServerDefaults
 from flowengine.settings import Settings, load_settings
+from flowengine.store.sqlite import SqliteStore
 
 _EXTRAS = {
-    "local": ("moonshine_voice", "hibari_tts", "onnxruntime"),
+    "cartesia": ("cartesia",),
     "google": ("google.genai",),
+    "local": (*HEARING, *SPEAKING),
     "mcp": ("mcp",),
 }
 """What an extra brings: its modules, by which it is known to be there."""
@@ -60,12 +68,10 @@ def register(app: typer.Typer) -> None:
 
 
 def _lines(flows: list[Path]) -> Iterator[Line]:
-    yield Line("ok", f"Python {sys.version.split()[0]}")
-    for extra, modules in _EXTRAS.items():
-        is_there = all(_is_there(module) for module in modules)
-        yield Line(
-            "ok" if is_there else "note", f"extra {extra} is {'' if is_there else 'not '}there"
-        )
+    yield Line("ok", f"flowengine {__version__}, Python {sys.version.split()[0]}")
+    for extra in _EXTRAS:
+        verdict: Literal["ok", "note"] = "ok" if _has_extra(extra) else "note"
+        yield Line(verdict, f"extra {extra} is {'' if verdict == 'ok' else 'not '}there")
     try:
         settings = load_settings()
         catalog = load_catalog(settings.catalog)
@@ -76,6 +82,10 @@ def _lines(flows: list[Path]) -> Iterator[Line]:
     yield from _vendors(settings, catalog)
     for flow in flows:
         yield from _flow(settings, flow)
+
+
+def _has_extra(extra: str) -> bool:
+    return all(_is_there(module) for module in _EXTRAS[extra])
 
 
 def _is_there(module: str) -> bool:
@@ -100,6 +110,23 @@ def _settings(settings: Settings) -> Iterator[Line]:
         yield Line("ok", f"data goes to {settings.data}")
     else:
         yield Line("error", f"{settings.data} cannot be written.", "Set FLOWENGINE_DATA.")
+    try:
+        path = database_file(settings)
+        if path.is_file():
+            asyncio.run(_read(path))
+            yield Line("ok", f"calls are stored in {path}")
+        else:
+            yield Line("note", f"no calls are stored in {path} yet")
+    except FlowengineError as error:
+        yield Line("error", error.what, error.fix)
+
+
+async def _read(path: Path) -> None:
+    store = SqliteStore(path)
+    try:
+        await store.calls(1)
+    finally:
+        await store.close()
 
 
 def _vendors(settings: Settings, catalog: Catalog) -> Iterator[Line]:
@@ -107,16 +134,42 @@ def _vendors(settings: Settings, catalog: Catalog) -> Iterator[Line]:
     age_days = (today - catalog.checked).days
     verdict: Literal["ok", "warning"] = "warning" if age_days > SOON_DAYS else "ok"
     yield Line(verdict, f"models and prices are of {catalog.checked} ({age_days} days ago)")
-    values = ProviderSettings(settings.provider_settings())
-    keyed = [name for name in provider_names() if values.has_key(name)]
+    values = settings.provider_settings()
+    known = ProviderSettings(values)
+    keyed = [name for name in provider_names() if known.has_key(name)]
     yield Line("ok" if keyed else "note", f"keys are set for: {', '.join(keyed) or 'nobody'}")
+    for name, url in sorted(values.items()):
+        if name.endswith("_BASE_URL"):
+            yield Line("note", f"{name} is {_without_secrets(url)}")
+    yield from _ordinary(server_defaults(values, catalog))
     for model in catalog.models:
         if model.default and model.provider in keyed and model.goes_soon(today):
+            is_gone = model.sunset is not None and model.sunset <= today
             yield Line(
-                "warning",
-                f"{model.provider}'s ordinary {model.name} is shut down on {model.sunset}.",
-                f"Name {model.successor or 'another model'} in the flow.",
+                "error" if is_gone else "warning",
+                f"{model.provider}'s ordinary {model.kind}, {model.name}, "
+                f"{'was' if is_gone else 'is'} shut down on {model.sunset}.",
+                f"Name {model.successor or 'another model'} in the flow, or in FLOWENGINE_CATALOG.",
             )
+
+
+def _ordinary(server: ServerDefaults) -> Iterator[Line]:
+    """Who serves flows that name no provider."""
+    llm = server.llm.provider if server.llm else "no LLM"
+    stt, tts = server.stt.provider, server.tts.provider
+    yield Line("ok", f"flows that name no provider: {stt} hears, {llm} thinks, {tts} speaks")
+    if "local" in (stt, tts) and not _has_extra("local"):
+        yield Line(
+            "warning",
+            "local speech is not installed, so such flows cannot be served.",
+            "pip install 'flowengine[local]', or set DEEPGRAM_API_KEY and ELEVENLABS_API_KEY.",
+        )
+
+
+def _without_secrets(url: str) -> str:
+    """A URL without a user's name, password and query."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def _flow(settings: Settings, path: Path) -> Iterator[Line]:

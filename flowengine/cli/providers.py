@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
 
 from flowengine.catalog import Catalog, load_catalog
-from flowengine.providers.registry import provider_kinds, provider_names
+from flowengine.providers.registry import Kind, offered, provider_names
 from flowengine.providers.round_trip import round_trips
 from flowengine.providers.settings import ProviderSettings
-from flowengine.settings import Settings, load_settings
+from flowengine.settings import load_settings
 
 
 def register(app: typer.Typer) -> None:
@@ -25,34 +26,33 @@ def register(app: typer.Typer) -> None:
         *,
         as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
     ) -> None:
-        """List the providers, what they do, and whether their key is set."""
+        """List the providers, what they do by which model, and whether they are set up."""
         if context.invoked_subcommand is not None:
             return
         settings = load_settings()
-        rows = [_row(name, settings, load_catalog(settings.catalog)) for name in provider_names()]
+        catalog = load_catalog(settings.catalog)
+        values = ProviderSettings(settings.provider_settings())
+        rows = [_row(name, kinds, values, catalog) for name, kinds in sorted(offered().items())]
         if as_json:
-            print(json.dumps(rows, indent=2, default=str))
+            print(json.dumps(rows, indent=2))
             return
         for row in rows:
-            key = {True: "key set", False: "no key"}[row["has_key"]]
-            kinds = ", ".join(f"{kind} {model}".strip() for kind, model in row["kinds"].items())
-            print(f"{row['name']:<12} {key:<8} {kinds}")
+            print(_line(row))
 
     @group.command("test")
     def test(
         names: Annotated[
-            list[str] | None, typer.Argument(help="Providers; all with a key if none is named.")
+            list[str] | None,
+            typer.Argument(help="Providers; all that are set up if none is named."),
         ] = None,
         *,
         as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
     ) -> None:
-        """Speak, hear and ask once with the keys that are set; exit code 1 if one fails."""
+        """Speak, hear and ask once with what is set up; exit code 1 if one fails."""
         settings = load_settings()
         catalog = load_catalog(settings.catalog)
-        chosen = names or [
-            name for name in provider_names() if _row(name, settings, catalog)["has_key"]
-        ]
         values = ProviderSettings(settings.provider_settings())
+        chosen = names or [name for name in provider_names() if values.is_set_up(name)]
         trips = asyncio.run(round_trips(chosen, values, catalog))
         if as_json:
             print(json.dumps([trip.to_json() for trip in trips], indent=2))
@@ -67,9 +67,29 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="providers")
 
 
-def _row(name: str, settings: Settings, catalog: Catalog) -> dict[str, Any]:
+def _row(
+    name: str, kinds: Iterable[Kind], values: ProviderSettings, catalog: Catalog
+) -> dict[str, Any]:
+    """`does`: the ordinary model of each kind and the day it goes."""
+    does = {}
+    for kind in kinds:
+        model = catalog.default_model(name, kind)
+        voice = catalog.default_voice(name) if kind == "tts" else ""
+        known = catalog.model(name, kind, model or voice)
+        sunset = known.sunset.isoformat() if known and known.sunset else None
+        does[kind] = {"model": model or voice, "sunset": sunset}
     return {
         "name": name,
-        "has_key": ProviderSettings(settings.provider_settings()).has_key(name),
-        "kinds": {kind: catalog.default_model(name, kind) for kind in provider_kinds(name)},
+        "has_key": values.has_key(name),
+        "is_set_up": values.is_set_up(name),
+        "does": does,
     }
+
+
+def _line(row: dict[str, Any]) -> str:
+    state = "key set" if row["has_key"] else "URL set" if row["is_set_up"] else "–"
+    parts = []
+    for kind, told in row["does"].items():
+        until = f" (until {told['sunset']})" if told["sunset"] else ""
+        parts.append(f"{kind} {told['model']}".strip() + until)
+    return f"{row['name']:<12} {state:<8} {', '.join(parts)}"

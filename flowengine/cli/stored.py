@@ -27,7 +27,7 @@ def stored_call(name: str) -> StoredCall:
 
 
 async def _read(name: str, settings: Settings) -> StoredCall:
-    path = _database(settings)
+    path = database_file(settings)
     if not path.is_file():
         raise ConfigError(
             "no_store",
@@ -49,7 +49,8 @@ async def _read(name: str, settings: Settings) -> StoredCall:
         await store.close()
 
 
-def _database(settings: Settings) -> Path:
+def database_file(settings: Settings) -> Path:
+    """The file in which calls are stored. Raises ConfigError for a database of another kind."""
     scheme, _, path = settings.database().partition(":///")
     if scheme != "sqlite":
         raise ConfigError(

@@ -40,6 +40,11 @@ class ProviderSettings:
         vendor = _OTHER_NAMES.get(provider, provider)
         return bool(self.values.get(f"{vendor.upper()}_API_KEY", "").strip())
 
+    def is_set_up(self, provider: str) -> bool:
+        """Whether a provider's key or base URL is set: servers of one's own need no key."""
+        vendor = _OTHER_NAMES.get(provider, provider)
+        return self.has_key(provider) or bool(self.values.get(f"{vendor.upper()}_BASE_URL"))
+
     def base_url(self, vendor: str, default: str) -> str:
         """The vendor's base URL without a slash at its end.
 

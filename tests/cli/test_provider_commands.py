@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,7 +18,6 @@ from flowengine.errors import ConfigError
 from flowengine.events import Usage, UsageCounted, to_json
 from flowengine.ids import CallId
 from flowengine.ports import CallRow, JournalRecord
-from flowengine.providers import registry
 from flowengine.providers.round_trip import Trip, round_trips
 from flowengine.providers.settings import ProviderSettings
 from flowengine.store.sqlite import SqliteStore
@@ -30,7 +30,17 @@ from tests.runtime.house import Vendors, vendors
 
 pytestmark = pytest.mark.conversation
 
-KEYS = ("OPENAI", "DEEPGRAM", "ELEVENLABS", "ANTHROPIC", "GEMINI", "MISTRAL", "GROQ", "WHISPER")
+KEYS = (
+    "OPENAI",
+    "DEEPGRAM",
+    "ELEVENLABS",
+    "ANTHROPIC",
+    "GEMINI",
+    "MISTRAL",
+    "GROQ",
+    "WHISPER",
+    "LLAMA",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -50,10 +60,18 @@ def test_providers_are_listed_with_what_they_do(monkeypatch: pytest.MonkeyPatch)
     told = run("providers", "--json").stdout
     rows = {row["name"]: row for row in json.loads(told)}
     assert rows["google"]["has_key"] and not rows["openai"]["has_key"]
-    assert rows["deepgram"]["kinds"] == {"stt": "nova-3", "tts": ""}
-    assert rows["openai"]["kinds"]["llm"] == "gpt-6-luna"
+    assert rows["deepgram"]["does"] == {
+        "stt": {"model": "nova-3", "sunset": None},
+        "tts": {"model": "aura-2-thalia-en", "sunset": None},
+    }
+    assert rows["openai"]["does"]["llm"]["model"] == "gpt-6-luna"
+    assert rows["openai"]["does"]["tts"]["sunset"] == "2027-01-06"
+    assert not rows["llama"]["is_set_up"]
     assert "secret-of-a-test" not in told
-    assert "deepgram" in run("providers").stdout
+    monkeypatch.setenv("LLAMA_BASE_URL", "http://127.0.0.1:11434/v1")
+    lines = {line.split()[0]: line for line in run("providers").stdout.splitlines()}
+    assert "URL set" in lines["llama"] and "key set" in lines["google"]
+    assert "tts gpt-4o-mini-tts (until 2027-01-06)" in lines["openai"]
 
 
 def test_without_a_key_nothing_is_tested() -> None:
@@ -153,7 +171,7 @@ def test_a_package_that_is_not_installed_fails_alone(monkeypatch: pytest.MonkeyP
     def missing(name: str) -> object:
         raise ModuleNotFoundError("No module named 'x'", name="x")
 
-    monkeypatch.setattr(registry.importlib, "import_module", missing)
+    monkeypatch.setattr(importlib, "import_module", missing)
     (trip,) = asyncio.run(round_trips(["google"], ProviderSettings({}), shipped()))
     assert (trip.kind, trip.error) == ("llm", "missing_extra")
     assert "pip install" in trip.fix
@@ -232,3 +250,32 @@ def test_doctor_tells_of_a_broken_catalog(clean: Path, monkeypatch: pytest.Monke
     result = run("doctor")
     assert result.exit_code == 1
     assert "bad_catalog" in result.stdout
+
+
+def test_doctor_tells_of_urls_and_models_but_of_no_secret(
+    clean: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "secret-key-of-a-test")
+    monkeypatch.setenv("OPENAI_BASE_URL", "https://me:hidden@proxy.example/v1?token=hidden")
+    own = clean / "own.toml"
+    own.write_text(
+        '[[models]]\nprovider = "openai"\nkind = "llm"\nname = "gpt-0"\n'
+        "sunset = 2025-01-01\ndefault = true\n"
+    )
+    monkeypatch.setenv("FLOWENGINE_CATALOG", str(own))
+    result = run("doctor")
+    assert result.exit_code == 1
+    assert "OPENAI_BASE_URL is https://proxy.example/v1\n" in result.stdout
+    assert "openai's ordinary llm, gpt-0, was shut down on 2025-01-01." in result.stdout
+    assert "openai thinks" in result.stdout
+    assert "secret-key-of-a-test" not in result.stdout and "hidden" not in result.stdout
+
+
+def test_doctor_opens_the_store(clean: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "no calls are stored in" in run("doctor").stdout
+    (clean / "data").mkdir()
+    (clean / "data" / "flowengine.db").write_bytes(b"this is no database at all" * 100)
+    result = run("doctor")
+    assert result.exit_code == 1
+    monkeypatch.setenv("FLOWENGINE_DATABASE_URL", "postgres://host/base")
+    assert "Only sqlite can be read." in run("doctor").stdout

@@ -101,7 +101,7 @@ def test_what_will_not_do_is_told(
     assert found(defaults, use) == wanted
 
 
-OFFERED: Offered = {"openai": ("stt", "llm", "tts"), "deepgram": ("stt", "tts"), "own": ("llm",)}
+OFFERED: Offered = {"openai": ("stt", "llm", "tts"), "deepgram": ("stt", "tts"), "own": ["llm"]}
 
 
 @pytest.mark.parametrize(
