@@ -27,6 +27,18 @@ def test_every_entry_says_where_it_comes_from_and_stands_once() -> None:
     assert len(ordinary) == len(set(ordinary)), "one ordinary model of a vendor and kind"
 
 
+def test_voices_have_one_name_each_and_the_ordinary_ones_are_there() -> None:
+    catalog = shipped()
+    names = [(item.provider, item.name) for item in catalog.voices]
+    assert len(names) == len(set(names))
+    for voice in catalog.voices:
+        if voice.provider == "deepgram":
+            assert voice.id == f"aura-2-{voice.name}-{voice.language}"
+            assert catalog.model("deepgram", "tts", voice.id) is not None
+    speaking = {item.provider for item in catalog.models if item.kind == "tts"}
+    assert all(catalog.default_voice(provider) for provider in speaking)
+
+
 def test_no_ordinary_model_was_gone_on_the_day_of_the_file() -> None:
     catalog = shipped()
     for model in catalog.models:
@@ -165,6 +177,19 @@ def test_an_operator_s_entries_stand_in_for_ours(tmp_path: Path) -> None:
     assert catalog.voice("elevenlabs", "Ada") is not None
 
 
+def test_the_page_s_example_is_a_catalog(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "catalog.md").read_text(encoding="utf-8")
+    own = tmp_path / "own.toml"
+    own.write_text(page.partition("```toml\n")[2].partition("```")[0], encoding="utf-8")
+    catalog = load_catalog(own)
+    assert catalog.default_model("llama", "llm") == "llama3.3"
+    assert catalog.default_model("deepgram", "stt") == "nova-3"
+    assert catalog.voice("elevenlabs", "ada") is not None
+    assert catalog.checked == date(2026, 11, 26)
+    free = cost_of(Usage("llama", "llama3.3", "tokens", 10, 10), catalog, DAY)
+    assert (free.micro_usd, free.reason) == (0, "")
+
+
 def test_a_price_may_be_written_as_a_number(tmp_path: Path) -> None:
     own = tmp_path / "own.toml"
     own.write_text(
@@ -228,6 +253,7 @@ def test_a_voice_is_matched_by_sound_and_language() -> None:
     assert rachel is not None and catalog.voice("elevenlabs", rachel.id) == rachel
     assert catalog.nearest_voice("deepgram", rachel, "en-US") == "aura-2-thalia-en"
     assert catalog.nearest_voice("deepgram", george, "en-US") == "aura-2-apollo-en"
+    assert catalog.nearest_voice("deepgram", george, "nl-NL") == "aura-2-sander-nl"
     assert catalog.nearest_voice("openai", None, "nl-NL") == "alloy"
     assert catalog.nearest_voice("nobody", rachel, "en-US") == ""
 
