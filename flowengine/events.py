@@ -51,7 +51,7 @@ class Usage:
     amount_in: int = 0
     amount_out: int = 0
     cached_in: int = 0
-    """Of `amount_in`: read from the vendor's prompt cache."""
+    """Of `amount_in`: read from the vendor's prompt cache, audio aside."""
     cache_write_in: int = 0
     """Of `amount_in`: written to the cache for minutes."""
     cache_write_1h_in: int = 0

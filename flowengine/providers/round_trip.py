@@ -2,7 +2,7 @@
 
 An LLM answers with one word, a voice says a sentence, a recogniser hears that sentence: from the
 same provider's voice, else from another's, else a recording that the engine carries. Each has
-`LIMIT_S` after it got ready; what fails is told with its code and what to do.
+`LIMIT_S`; what fails is told with its code and what to do.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from flowengine.flow.findings import Finding
 from flowengine.flow.paths import at_index, at_key, root
 
 _KINDS: dict[type[ServiceUse], Kind] = {SttUse: "stt", LlmUse: "llm", TtsUse: "tts"}
-_DOES: dict[Kind, str] = {"stt": "hears", "llm": "thinks", "tts": "speaks", "s2s": "converses"}
+_DOES: dict[Kind, str] = {"stt": "hears", "llm": "thinks", "tts": "speaks"}
 Offered = Mapping[str, Collection[Kind]]
 """What can be named here, and what each does."""
 _SHORTEST_ID = 16
