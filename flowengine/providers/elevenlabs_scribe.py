@@ -19,11 +19,10 @@ import orjson
 
 from flowengine.errors import ProviderError
 from flowengine.events import InterimHeard, Json, SegmentHeard, SpeechStarted, SpeechStopped
-from flowengine.media.gate import SpeechGate
 from flowengine.ports import SttEvent, SttRequest
 from flowengine.providers.elevenlabs_tracks import NAME
 from flowengine.providers.faults import fault
-from flowengine.providers.listening import ListeningSession, Wire, query
+from flowengine.providers.listening import GatedSession, Wire, query
 from flowengine.providers.sockets import open_socket
 
 _LEAST_QUIET_S: Final = 0.3
@@ -128,25 +127,6 @@ class ScribeEars:
             self._hear(SegmentHeard(text, confidence, endpoint))
 
 
-class ScribeSession(ListeningSession):
-    """One call's stream; after `commit_after` this side finds the end of a turn.
-
-    It counts no results: Scribe has nothing to say of noise, so its silence proves nothing.
-    """
-
-    _gate: SpeechGate | None = None
-
-    def commit_after(self, quiet_ms: int) -> None:
-        """Commit whenever speech was followed by so much quiet."""
-        self._gate = SpeechGate(quiet_ms=quiet_ms)
-
-    def feed(self, audio: bytes) -> None:
-        super().feed(audio)
-        change = self._gate.feed(audio) if self._gate is not None else None
-        if change is not None and change.ended_ms is not None:
-            self.finalize()
-
-
 def _confidence(words: tuple[Mapping[str, Json], ...] | list[Mapping[str, Json]]) -> float:
     """The mean over the words; 0 where the vendor gives none."""
     known = [math.exp(word["logprob"]) for word in words if word.get("logprob") is not None]
@@ -195,7 +175,10 @@ def listen_query(request: SttRequest) -> str:
 
 
 class ScribeStt:
-    """ElevenLabs as the engine's speech to text; `url` is its base URL's ws(s) form."""
+    """ElevenLabs as the engine's speech to text; `url` is its base URL's ws(s) form.
+
+    Its sessions count no results: Scribe says nothing of noise, so its silence proves nothing.
+    """
 
     name = NAME
 
@@ -203,10 +186,10 @@ class ScribeStt:
         self._headers = {"xi-api-key": key}
         self._url = url
 
-    async def open(self, request: SttRequest, hear: Callable[[SttEvent], None]) -> ScribeSession:
+    async def open(self, request: SttRequest, hear: Callable[[SttEvent], None]) -> GatedSession:
         url = f"{self._url}/v1/speech-to-text/realtime?{listen_query(request)}"
         socket = await open_socket(url, self._headers, NAME)
-        session = ScribeSession(socket, request.model, hear, WIRE, ScribeEars(hear))
+        session = GatedSession(socket, request.model, hear, WIRE, ScribeEars(hear))
         if request.options.get("commit_strategy") == "manual":
             session.commit_after(request.endpointing_ms)
         return session

@@ -19,6 +19,7 @@ from websockets.exceptions import ConnectionClosed
 
 from flowengine.errors import ProviderError
 from flowengine.events import HearingFailed, Json, Usage
+from flowengine.media.gate import SpeechGate
 from flowengine.ports import BYTES_PER_MS, SttEvent, SttHints
 from flowengine.providers.faults import fault
 from flowengine.providers.sockets import SEND_S, hang_up, of_close
@@ -44,8 +45,9 @@ def as_bytes(audio: bytes) -> bytes:
 class Wire:
     """A protocol's words; "" where it has none.
 
-    `keepalive` keeps an idle socket open (silence does where it is ""), `finalize` ends a turn now,
-    `close` ends the stream, `patient` and `impatient` say that digits are expected, or no more.
+    `keepalive` keeps an idle socket open (silence does where it is ""), `finalize` ends a turn now
+    (where it is "" the words so far are taken if the turn does not end within a second), `close`
+    ends the stream, `patient` and `impatient` say that digits are expected, or no more.
     `answers_ms`: however much audio it is sent, it says something at least so often (0: it may be
     silent for as long as the caller is). `add_ons`: what is billed on top.
     """
@@ -149,7 +151,10 @@ class ListeningSession:
         if self._failed or self._closing:
             return
         self._ears.finalized.clear()
-        self._command(self._wire.finalize)
+        if self._wire.finalize:
+            self._command(self._wire.finalize)
+        elif not self._ears.is_hearing:
+            return
         if self._finalizing is None or self._finalizing.done():
             self._finalizing = asyncio.create_task(self._await_final())
 
@@ -279,6 +284,22 @@ class ListeningSession:
                 task.cancel()
         if not self._closing:
             self._hear(HearingFailed(error.code))
+
+
+class GatedSession(ListeningSession):
+    """A stream whose turns this side may end, by its own gate."""
+
+    _gate: SpeechGate | None = None
+
+    def commit_after(self, quiet_ms: int) -> None:
+        """Finalize whenever speech was followed by so much quiet."""
+        self._gate = SpeechGate(quiet_ms=quiet_ms)
+
+    def feed(self, audio: bytes) -> None:
+        super().feed(audio)
+        change = self._gate.feed(audio) if self._gate is not None else None
+        if change is not None and change.ended_ms is not None:
+            self.finalize()
 
 
 def query(asked: Mapping[str, Json]) -> str:
