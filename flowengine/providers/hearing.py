@@ -16,7 +16,15 @@ from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 from flowengine.errors import ProviderError
-from flowengine.events import EndpointReached, HearingFailed, Json, SegmentHeard, Usage, added_up
+from flowengine.events import (
+    EndpointReached,
+    HearingFailed,
+    InterimHeard,
+    Json,
+    SegmentHeard,
+    Usage,
+    added_up,
+)
 from flowengine.media.gate import HOP_BYTES, LEAST_LEVEL, LEVEL_TABLE, SpeechGate
 from flowengine.ports import BYTES_PER_MS, Stt, SttEvent, SttHints, SttRequest, SttSession
 from flowengine.providers.deadlines import Deadlines
@@ -33,6 +41,7 @@ _SURE_MS = 100
 """Audio that is quiet for so long does not begin in the middle of a word."""
 _BEFORE_SPEECH_MS = 300
 """Replayed before the first sound that is surely speech: soft beginnings of words."""
+_UNDERSTOOD = (InterimHeard, SegmentHeard, EndpointReached)
 _FRUITFUL_S = 30.0
 """A session that lasted so long was good, words or not: the caller may have been silent."""
 
@@ -131,6 +140,9 @@ class SupervisedHearing:
         self._finalize_due = False
         self._repair: asyncio.Task[None] | None = None
         self._opened_at = 0.0
+        self._unproven_ms: int | None = None
+        """How long the session took to open, until it has understood something: one that opens
+        and is deaf has not done well."""
         self._mend_until: float | None = None
         self._pause_s = 0.0
         self._fruitless = 0
@@ -197,6 +209,10 @@ class SupervisedHearing:
         if self._settles is None and isinstance(event, (SegmentHeard, EndpointReached)):
             self._settled = self._fed
         self._mend_until = None
+        if self._unproven_ms is not None and isinstance(event, _UNDERSTOOD):
+            name = self._choices[self._place].stt.name
+            self._book.of(name, "stt").did_well(self._unproven_ms)
+            self._unproven_ms = None
         if isinstance(event, (SegmentHeard, EndpointReached)):
             self._fruitless = 0
         self._hear(event)
@@ -300,8 +316,7 @@ class SupervisedHearing:
         self._place = place
         self._opened = session
         self._opened_at = now()
-        waited_s = self._opened_at - asked_s
-        self._book.of(choice.stt.name, "stt").did_well(round(waited_s * 1000))
+        self._unproven_ms = round((self._opened_at - asked_s) * 1000)
         self._settles = session if isinstance(session, Settles) else None
         self._deafness.begin(session)
         self._base = self._fed = self._ring_start

@@ -141,7 +141,7 @@ class SupervisedVoice:
                 continue
             if last is not None:
                 self._counts[f"{self._choices[place].tts.name}.recovered"] += 1
-                self._first = place
+            self._first = place
             return
         raise last or fault("unavailable", "could not be asked", self._choices[0].tts.name)
 

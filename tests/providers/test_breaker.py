@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -13,7 +13,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowengine.errors import ProviderError
-from flowengine.ports import LlmEnd, LlmEvent, LlmRequest, LlmText
+from flowengine.events import SegmentHeard
+from flowengine.ports import (
+    LlmEnd,
+    LlmEvent,
+    LlmRequest,
+    LlmText,
+    Stt,
+    SttEvent,
+    SttRequest,
+    SttSession,
+    Tts,
+    TtsRequest,
+    Voice,
+)
 from flowengine.providers.breaker import (
     ACCOUNT_OPEN_MS,
     FIRST_OPEN_MS,
@@ -22,12 +35,25 @@ from flowengine.providers.breaker import (
     WINDOW_MS,
     Breaker,
 )
+from flowengine.providers.deepgram import DeepgramStt
 from flowengine.providers.faults import fault, of_status, retry_after_ms
 from flowengine.providers.health import HealthBook
-from flowengine.providers.supervision import Deadlines, LlmChoice, SupervisedLlm
+from flowengine.providers.supervision import (
+    Deadlines,
+    LlmChoice,
+    SttChoice,
+    SupervisedLlm,
+    SupervisedStt,
+    SupervisedTts,
+    TtsChoice,
+)
+from flowengine.testing.providers.deepgram import FakeDeepgram
+from flowengine.testing.providers.elevenlabs import FakeElevenLabs
 from flowengine.testing.providers.openai import FakeOpenAi
-from flowengine.testing.providers.serving import Fault
-from tests.providers.running import LLM, llm_at, run
+from flowengine.testing.providers.serving import KEY, Fault
+from flowengine.testing.providers.speech import silence, speech
+from tests.providers.running import LLM, STT, TTS, Ears, clauses, llm_at, run, tts_at
+from tests.providers.test_hearing import DEAF
 
 pytestmark = pytest.mark.unit
 
@@ -185,6 +211,79 @@ def test_who_has_no_other_is_asked_all_the_same() -> None:
         await asyncio.sleep(0)
 
     run(call())
+
+
+def test_a_recogniser_that_opens_and_is_deaf_has_not_done_well() -> None:
+    async def call() -> None:
+        book = HealthBook()
+        async with FakeDeepgram() as deaf, FakeDeepgram() as other:
+            deaf.faults.extend([Fault("hang")] * 99)
+            for _ in range(OPENS_AFTER + 1):
+                choices = [
+                    SttChoice(_Heard("a", DeepgramStt(KEY, deaf.url))),
+                    SttChoice(_Heard("b", DeepgramStt(KEY, other.url))),
+                ]
+                other.plan.append("Hello.")
+                ears = Ears()
+                hearing = await SupervisedStt(choices, DEAF, book).open(STT, ears.hear)
+                hearing.feed(speech(700, 1) + silence(500))
+                await ears.until(
+                    lambda events: any(isinstance(event, SegmentHeard) for event in events)
+                )
+                await hearing.close()
+            assert deaf.connections == OPENS_AFTER, "the next call asked the other first"
+            told = {entry["provider"]: entry for entry in book.told()}
+            assert (told["a"]["breaker"], told["a"]["succeeded"]) == ("open", 0)
+            assert told["b"]["succeeded"] == OPENS_AFTER + 1
+
+    run(call())
+
+
+def test_a_call_keeps_the_voice_that_spoke_when_a_breaker_closes_again() -> None:
+    async def call() -> None:
+        book = HealthBook()
+        async with FakeElevenLabs() as first, FakeElevenLabs() as second:
+            choices = [
+                TtsChoice(_Voiced("a", tts_at(first.url))),
+                TtsChoice(_Voiced("b", tts_at(second.url))),
+            ]
+            voice = await SupervisedTts(choices, Deadlines(), book).open(TTS)
+            book.of("a", "tts").did_fail(fault("auth", "said no", "a"))
+            await _said(voice, "One.")
+            book.of("a", "tts").breaker.succeeded()
+            await _said(voice, "Two.")
+            assert [text.strip() for text in second.said] == ["One.", "Two."]
+            assert first.said == []
+            await voice.close()
+
+    run(call())
+
+
+async def _said(voice: Voice, text: str) -> None:
+    async with aclosing(voice.speak(clauses([text]))) as chunks:
+        assert [chunk async for chunk in chunks][-1].last
+
+
+class _Heard:
+    """A recogniser under another name."""
+
+    def __init__(self, name: str, stt: Stt) -> None:
+        self.name = name
+        self._stt = stt
+
+    async def open(self, request: SttRequest, hear: Callable[[SttEvent], None]) -> SttSession:
+        return await self._stt.open(request, hear)
+
+
+class _Voiced:
+    """A voice's vendor under another name."""
+
+    def __init__(self, name: str, tts: Tts) -> None:
+        self.name = name
+        self._tts = tts
+
+    async def open(self, request: TtsRequest) -> Voice:
+        return await self._tts.open(request)
 
 
 class _Named:

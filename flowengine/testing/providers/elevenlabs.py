@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncGenerator, Collection, Iterable
-from typing import Final
+from collections.abc import AsyncGenerator, Collection, Coroutine, Iterable
+from typing import Any, Final
 
 import orjson
 from starlette.requests import Request
@@ -277,6 +277,8 @@ class _Multi(_Speaker):
         super().__init__(vendor, websocket, fault)
         self._held: dict[str, str] = {}
         self._speaking: dict[str, asyncio.Task[None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        """Everything that was begun, so that nothing outlives the socket."""
 
     async def run(self) -> None:
         try:
@@ -287,8 +289,9 @@ class _Multi(_Speaker):
                 if not await self._take(body):
                     return
         finally:
-            for task in self._speaking.values():
+            for task in self._tasks:
                 task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _take(self, body: dict[str, Json]) -> bool:
         context = body.get("context_id", "")
@@ -316,8 +319,13 @@ class _Multi(_Speaker):
         if body.get("flush"):
             said, self._held[context] = self._held[context], ""
             before = self._speaking.get(context)
-            self._speaking[context] = asyncio.create_task(self._say_after(before, said, context))
+            self._speaking[context] = self._begin(self._say_after(before, said, context))
         return True
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        return task
 
     async def _say_after(self, before: asyncio.Task[None] | None, text: str, context: str) -> None:
         if before is not None:
@@ -335,9 +343,7 @@ class _Multi(_Speaker):
         self.vendor.changed.set()
         speaking = self._speaking.pop(context, None)
         if self.vendor.answers_close:
-            self._speaking[f"{context}/closing"] = asyncio.create_task(
-                self._final(speaking, context)
-            )
+            self._begin(self._final(speaking, context))
 
     async def _final(self, speaking: asyncio.Task[None] | None, context: str) -> None:
         if speaking is not None:
