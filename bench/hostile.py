@@ -243,6 +243,10 @@ ONCE = (
 )
 
 
+PARTS = ("frames", "faults")
+VENDORS = ("openai", "elevenlabs", "deepgram")
+
+
 async def endure(target: Engine, desk: Vendors, named: Sequence[str]) -> int:
     """Every trouble, one call each; how many were missed."""
     missed = 0
@@ -283,10 +287,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--calls", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=25.0)
-    parser.add_argument("--only", default="frames,faults")
-    parser.add_argument("--vendors", default="openai,elevenlabs,deepgram")
+    parser.add_argument("--only", default=",".join(PARTS), help="of " + ", ".join(PARTS))
+    parser.add_argument("--vendors", default=",".join(VENDORS), help="of " + ", ".join(VENDORS))
     asked = parser.parse_args()
     only, named = asked.only.split(","), asked.vendors.split(",")
+    unknown = ({*only} - {*PARTS}) | ({*named} - {*VENDORS})
+    if unknown:
+        parser.error(f"unknown: {', '.join(sorted(unknown))}")
     sys.exit(1 if uvloop.run(bench(only, asked.calls, asked.seconds, named)) else 0)
 
 
