@@ -12,11 +12,12 @@ from pathlib import Path
 
 import orjson
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from flowengine.errors import ConfigError, StoreError
+from flowengine.store.scope import PROJECT, ScopedSession
 
 BUSY_MS = 2000
 """How long one transaction waits for another's locks."""
@@ -53,18 +54,23 @@ class Database:
         return Path(self.url.database or "").name
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[AsyncSession]:
-        """A session that only reads; it never waits for writers. Raises StoreError."""
-        async with self._session(is_writing=False) as session:
+    async def reading(self, project_id: str | None) -> AsyncIterator[AsyncSession]:
+        """A session that only reads, and never waits for writers. Raises StoreError.
+
+        It sees the rows of this project and no other's; with None those of all, which is for
+        what belongs to nobody yet: who holds this key, which project's number is called.
+        """
+        async with self._session(project_id, is_writing=False) as session:
             yield session
 
     @asynccontextmanager
-    async def writing(self) -> AsyncIterator[AsyncSession]:
+    async def writing(self, project_id: str | None) -> AsyncIterator[AsyncSession]:
         """A session that is committed at its end, or rolled back by what is raised in it.
 
-        Raises StoreError; `StaleDataError` of a row that somebody changed meanwhile passes.
+        Raises StoreError; `StaleDataError` of a row that somebody changed meanwhile and
+        `IntegrityError` pass.
         """
-        async with self._session(is_writing=True) as session:
+        async with self._session(project_id, is_writing=True) as session:
             yield session
             await session.commit()
 
@@ -76,15 +82,22 @@ class Database:
         self.engine.dispose()
 
     @asynccontextmanager
-    async def _session(self, *, is_writing: bool) -> AsyncIterator[AsyncSession]:
+    async def _session(
+        self, project_id: str | None, *, is_writing: bool
+    ) -> AsyncIterator[AsyncSession]:
         if self._async is None:
             self._async = self._async_engine()
         options = {_IS_WRITING: is_writing}
         try:
             async with AsyncSession(
-                self._async.execution_options(**options), expire_on_commit=False
+                self._async.execution_options(**options),
+                sync_session_class=ScopedSession,
+                expire_on_commit=False,
+                info={PROJECT: project_id},
             ) as session:
                 yield session
+        except IntegrityError:
+            raise
         except DBAPIError as error:
             raise unreadable(self.name, error) from error
 
@@ -196,6 +209,3 @@ def _tune_sqlite(engine: Engine, busy_ms: int) -> None:
     def begun(connection: Connection) -> None:
         is_writing = connection.get_execution_options().get(_IS_WRITING, True)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writing else "BEGIN")
-
-
-__all__ = ["BUSY_MS", "Database", "SQLAlchemyError", "sqlite_url", "unreadable"]

@@ -80,6 +80,12 @@ class Base(DeclarativeBase):
 metadata = Base.metadata
 
 
+class OfProject:
+    """A table whose rows each belong to one project; sessions see those of theirs alone."""
+
+    project_id: Mapped[str] = mapped_column()
+
+
 # --- who may do what ---
 
 
@@ -95,7 +101,7 @@ class Project(Base):
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012 - as above
 
 
-class ApiKey(Base):
+class ApiKey(OfProject, Base):
     """A key of the API: its first part in clear, of the rest a SHA-256."""
 
     __tablename__ = "api_key"
@@ -112,7 +118,7 @@ class ApiKey(Base):
     __table_args__ = (Index(None, "project_id", "id"),)
 
 
-class Secret(Base):
+class Secret(OfProject, Base):
     """A value that tools' requests name; encrypted with the server's secret key."""
 
     __tablename__ = "secret"
@@ -126,7 +132,7 @@ class Secret(Base):
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012 - as above
 
 
-class Audit(Base):
+class Audit(OfProject, Base):
     """One change that somebody made: who, what, when; rows are never changed."""
 
     __tablename__ = "audit"
@@ -140,7 +146,7 @@ class Audit(Base):
     __table_args__ = (Index(None, "project_id", "number"),)
 
 
-class IdempotentReply(Base):
+class IdempotentReply(OfProject, Base):
     """What a POST with an idempotency key was answered; `status` 0 while it runs."""
 
     __tablename__ = "idempotent_reply"
@@ -156,7 +162,7 @@ class IdempotentReply(Base):
 # --- what calls run ---
 
 
-class Flow(Base):
+class Flow(OfProject, Base):
     """A flow's draft; what is published stands in `flow_version`."""
 
     __tablename__ = "flow"
@@ -172,7 +178,7 @@ class Flow(Base):
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012 - as above
 
 
-class FlowVersion(Base):
+class FlowVersion(OfProject, Base):
     """A published flow; never changed."""
 
     __tablename__ = "flow_version"
@@ -191,7 +197,7 @@ class FlowVersion(Base):
     )
 
 
-class FlowTag(Base):
+class FlowTag(OfProject, Base):
     """A name such as `production` for one version of a flow; it is moved, not the version."""
 
     __tablename__ = "flow_tag"
@@ -211,7 +217,7 @@ class FlowTag(Base):
     )
 
 
-class Number(Base):
+class Number(OfProject, Base):
     """A phone number that calls come in on, and the table by which they are routed."""
 
     __tablename__ = "number"
@@ -320,7 +326,7 @@ live_event = Table(
 given out in the order of commits: see `feed`."""
 
 
-class Recording(Base):
+class Recording(OfProject, Base):
     """A call's sound, wherever it is kept."""
 
     __tablename__ = "recording"
@@ -337,7 +343,7 @@ class Recording(Base):
 # --- campaigns and webhooks ---
 
 
-class Campaign(Base):
+class Campaign(OfProject, Base):
     """An outbound list: who is called with which flow, when and how often."""
 
     __tablename__ = "campaign"
@@ -353,7 +359,7 @@ class Campaign(Base):
     __table_args__ = (Index(None, "project_id", "id"),)
 
 
-class Contact(Base):
+class Contact(OfProject, Base):
     """Somebody whom a campaign calls."""
 
     __tablename__ = "contact"
@@ -374,7 +380,7 @@ class Contact(Base):
     )
 
 
-class WebhookEndpoint(Base):
+class WebhookEndpoint(OfProject, Base):
     """An address that is told what happens; its signing secret is encrypted."""
 
     __tablename__ = "webhook_endpoint"
@@ -391,7 +397,7 @@ class WebhookEndpoint(Base):
     __table_args__ = (Index(None, "project_id", "id"),)
 
 
-class WebhookDelivery(Base):
+class WebhookDelivery(OfProject, Base):
     """One event on its way to one endpoint."""
 
     __tablename__ = "webhook_delivery"
