@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit, urlunsplit
 
+import limits
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -47,6 +48,9 @@ _FIXES = {
     "FLOWENGINE_DATA": "Set it to a folder that this process may write.",
     "FLOWENGINE_LOG_LEVEL": "Use debug, info, warning or error.",
     "FLOWENGINE_MAX_CALLS": "Use a whole number from 1 to 10000.",
+    "FLOWENGINE_API_RATE": "Use a rate such as 600/minute or 20/second.",
+    "FLOWENGINE_CORS_ORIGINS": "Use origins such as https://ops.example.com, without a path, and"
+    " commas between them.",
     "FLOWENGINE_ALLOW_PRIVATE_TOOLS": "Use true or false.",
     "FLOWENGINE_MCP_SERVERS": 'Set it to JSON such as {"crm": {"url": "https://crm.example/mcp"}},'
     " or to the path of a .json or .toml file that holds the same.",
@@ -122,6 +126,12 @@ class Settings(BaseSettings):
     secret_key: SecretStr = Field(default=SecretStr(""))
     """Any string; keys for tokens and values are derived from it. Empty: random per process."""
     max_calls: int = Field(default=50, ge=1, le=10_000, title="Calls at a time per process")
+    api_rate: str = Field(default="600/minute", title="Requests that a key may make")
+    """How often one key may ask the API, such as `600/minute` or `20/second`."""
+    cors_origins: Annotated[list[str], NoDecode] = Field(
+        default_factory=list, title="Origins whose pages may ask the API"
+    )
+    """Origins such as `https://ops.example.com`, with commas between them."""
     allow_private_tools: bool = Field(default=False, title="Tools may reach private addresses")
     """Whether requests of flows may go to this machine and its own network."""
 
@@ -166,6 +176,29 @@ class Settings(BaseSettings):
     def _has_scheme(cls, value: str) -> str:
         if value and "://" not in value:
             raise ValueError("is no URL")
+        return value
+
+    @field_validator("api_rate")
+    @classmethod
+    def _is_rate(cls, value: str) -> str:
+        try:
+            limits.parse(value)
+        except ValueError as error:
+            raise ValueError("is no rate") from error
+        return value
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _of_origins(cls, value: Any) -> Any:
+        return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, value: list[str]) -> list[str]:
+        for origin in value:
+            parts = urlsplit(origin)
+            if parts.scheme not in ("http", "https") or not parts.netloc or parts.path:
+                raise ValueError(f"{origin!r} is no origin")
         return value
 
     @field_validator("mcp_servers", mode="before")

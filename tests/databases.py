@@ -6,6 +6,7 @@ lets us in, else one that a package from PyPI carries, started for this run.
 
 from __future__ import annotations
 
+import atexit
 import functools
 import os
 import tempfile
@@ -17,7 +18,8 @@ from uuid import uuid4
 import psycopg
 from sqlalchemy import make_url
 
-from flowengine.store.database import sqlite_url
+from flowengine.store.database import Database, sqlite_url
+from flowengine.store.migrate import prepare
 
 VARIABLE = "FLOWENGINE_TEST_POSTGRES"
 KINDS = ("sqlite", "postgresql")
@@ -31,10 +33,48 @@ def fresh_database(kind: str) -> Iterator[str]:
         with tempfile.TemporaryDirectory() as folder:
             yield sqlite_url(Path(folder) / "flowengine.db")
         return
+    with _made() as url:
+        yield url
+
+
+@contextmanager
+def prepared_database(kind: str) -> Iterator[str]:
+    """The same with every table in it: a copy of one that was prepared once."""
+    if kind == "sqlite":
+        with fresh_database(kind) as url:
+            Path(make_url(url).database or "").write_bytes(_prepared_file())
+            yield url
+        return
+    with _made(_prepared_template()) as url:
+        yield url
+
+
+@functools.cache
+def _prepared_file() -> bytes:
+    with fresh_database("sqlite") as url:
+        database = Database(url)
+        prepare(database)
+        database.engine.dispose()
+        return Path(make_url(url).database or "").read_bytes()
+
+
+@functools.cache
+def _prepared_template() -> str:
+    made = _made()
+    url = made.__enter__()
+    atexit.register(made.__exit__, None, None, None)
+    database = Database(url)
+    prepare(database)
+    database.engine.dispose()
+    return str(make_url(url).database)
+
+
+@contextmanager
+def _made(template: str = "template0") -> Iterator[str]:
     server = postgres_server()
     name = f"flowengine_test_{uuid4().hex}"
     with psycopg.connect(server, autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name}")
+        admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
     try:
         yield make_url(server).set(database=name).render_as_string(hide_password=False)
     finally:

@@ -13,6 +13,8 @@ from fastapi.responses import JSONResponse
 from starlette.routing import Route, WebSocketRoute
 
 from flowengine import __version__
+from flowengine.api import v1
+from flowengine.api.service import Service
 from flowengine.api.sockets import SocketEndpoint
 from flowengine.api.webhooks import WebhookEndpoint
 from flowengine.events import Json
@@ -27,15 +29,26 @@ ProvidersHealth = Callable[[], Sequence[Mapping[str, Json]]]
 
 
 def create_app(
-    carriers: Sequence[Carrier], health: Health, providers: ProvidersHealth = tuple
+    carriers: Sequence[Carrier],
+    health: Health,
+    providers: ProvidersHealth = tuple,
+    service: Service | None = None,
 ) -> FastAPI:
-    """Build the application for these carriers.
+    """Build the application for these carriers; with a service, its REST API too.
 
     A provider that fails does not make the process unready: whoever has no other is asked all the
     same, and a caller hears the flow's own words for it.
     """
-    app = FastAPI(title="flowengine", version=__version__, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="flowengine",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/v1/openapi.json" if service is not None else None,
+    )
     _mount_health(app, health, providers)
+    if service is not None:
+        v1.mount(app, service)
     for carrier in carriers:
         for path, webhook in carrier.webhooks().items():
             endpoint = WebhookEndpoint(webhook)
