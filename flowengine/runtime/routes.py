@@ -32,6 +32,7 @@ from flowengine.flow.types import (
 
 LAST = "last"
 """The name under which the last resort stands in decisions, where others have their rule's."""
+MOST_RULES = 2000
 LONGEST_ASK_MS = 10_000
 """The caller hears ringing meanwhile, and carriers wait 15 s for our answer."""
 
@@ -244,7 +245,7 @@ def _by_key(**models: type[FlowModel]) -> Callable[[Any], FlowModel]:
     """Validates one of several models, told apart by a key that only it has."""
 
     def pick(value: Any) -> FlowModel:
-        if isinstance(value, tuple(models.values())):
+        if isinstance(value, FlowModel) and type(value) in models.values():
             return value
         if not isinstance(value, dict):
             raise wrong("wrong_type", "A target is an object.", 'Write {"flow": "…"}.')
@@ -366,7 +367,9 @@ class RouteTable(FlowModel):
     lists: dict[str, tuple[PhoneNumber, ...]] = Field(
         default_factory=dict, description="Lists of phone numbers by name, written as in a flow."
     )
-    rules: tuple[Rule, ...] = Field((), description="The rules; the first that holds decides.")
+    rules: tuple[Rule, ...] = Field(
+        (), description="The rules; the first that holds decides.", max_length=MOST_RULES
+    )
     last: Target = Field(description="The last resort: where a call goes that no rule takes.")
 
     def zone_of(self, calendar: str) -> str:
