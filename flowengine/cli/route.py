@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
-from zoneinfo import ZoneInfo
 
 import orjson
 import typer
@@ -19,6 +18,7 @@ from flowengine.flow.checks.report import to_text
 from flowengine.runtime.route_explaining import explain
 from flowengine.runtime.route_facts import Load, RouteFacts
 from flowengine.runtime.route_reading import parse_table
+from flowengine.runtime.route_testing import failed_tests
 from flowengine.runtime.routes import RouteTable
 from flowengine.runtime.routing import Router
 
@@ -54,10 +54,16 @@ def register(app: typer.Typer) -> None:
         call_id: Annotated[
             str, typer.Option(help="By which a caller without a number falls into shares.")
         ] = "call",
+        test: Annotated[
+            bool, typer.Option("--test", help="Run the table's own tests instead.")
+        ] = False,
         as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
     ) -> None:
         """Say where a call would go: every rule, what of it does not hold, the calendars."""
-        found = _table(table)
+        found, source = _table(table)
+        if test:
+            _test(found, source, table)
+            return
         facts = RouteFacts(
             caller=caller,
             called=called,
@@ -74,8 +80,17 @@ def register(app: typer.Typer) -> None:
             print(explanation.to_text(), end="")
 
 
-def _table(path: Path) -> RouteTable:
-    """The table; its findings go to stderr, and with an error among them there is none."""
+def _test(table: RouteTable, source: str, path: Path) -> None:
+    """Run the table's tests; exit code 1 when one fails."""
+    failed = tuple(failed_tests(Router(table)))
+    print(f"{len(table.tests) - len(failed)} of {len(table.tests)} tests hold.")
+    if failed:
+        print(to_text(failed, file=path.as_posix(), source=source), end="", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+def _table(path: Path) -> tuple[RouteTable, str]:
+    """The table and its source; its findings go to stderr, and an error among them is the end."""
     try:
         source = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -90,19 +105,17 @@ def _table(path: Path) -> RouteTable:
         print(to_text(parsed.findings, file=path.as_posix(), source=source), file=sys.stderr)
     if parsed.table is None:
         raise typer.Exit(1)
-    return parsed.table
+    return parsed.table, source
 
 
 def _time(at: str, table: RouteTable) -> datetime:
     if not at:
         return RealClock().wall()
     try:
-        moment = datetime.fromisoformat(at)
+        return table.time_of(at)
     except ValueError as error:
         fix = "Write 2026-12-24T10:00+01:00."
         raise RouteError("bad_time", f"{at!r} is no time.", where="--at", fix=fix) from error
-    zone = ZoneInfo(table.timezone) if table.timezone else UTC
-    return moment if moment.tzinfo else moment.replace(tzinfo=zone)
 
 
 def _load(running: list[str] | None) -> Load:
@@ -113,8 +126,7 @@ def _load(running: list[str] | None) -> Load:
             message = f"{text!r} is no number of calls."
             raise RouteError("bad_number", message, where="--running", fix=fix)
         counts[name] = int(text)
-    of_number, of_all = counts.pop("number", 0), counts.pop("all", 0)
-    return Load(of_all, of_number, counts)
+    return Load.of(counts)
 
 
 def _pairs(items: list[str] | None, option: str) -> list[tuple[str, str]]:

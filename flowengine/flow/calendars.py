@@ -133,7 +133,9 @@ def _holidays(region: str, year: int) -> Mapping[date, str]:
     import holidays
 
     country, _, part = region.partition("-")
-    return dict(holidays.country_holidays(country, subdiv=part or None, years=year).items())
+    # Names in one language, whatever the machine's own is.
+    found = holidays.country_holidays(country, subdiv=part or None, years=year, language="en_US")
+    return dict(found.items())
 
 
 @cache

@@ -18,16 +18,8 @@ from flowengine.flow.calendars import DayHours, day_hours, interval_at, is_holid
 from flowengine.flow.shares import place_of, places
 from flowengine.runtime.caller import is_withheld
 from flowengine.runtime.route_facts import Asked
-from flowengine.runtime.routes import (
-    CalendarIs,
-    CallerIs,
-    LoadIs,
-    LoadOf,
-    RouteTable,
-    Rule,
-    TextIs,
-    When,
-)
+from flowengine.runtime.route_when import CalendarIs, CallerIs, LoadIs, LoadOf, TextIs, When
+from flowengine.runtime.routes import RouteTable, Rule
 
 _MOST_DAYS = 1000
 
@@ -179,7 +171,7 @@ class CalendarState:
     def words(self, call: Asked) -> str:
         if self.state == "holiday":
             negation = _not(self.holds(call))
-            return f"today is {negation}a public holiday in the calendar {self.hours.name!r}"
+            return f"the date is {negation}a public holiday in the calendar {self.hours.name!r}"
         state = "open" if self.hours.is_open(call) else "closed"
         return f"the calendar {self.hours.name!r} is {state}"
 

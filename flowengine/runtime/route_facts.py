@@ -22,6 +22,12 @@ class Load:
     """To the number that is called."""
     flows: Mapping[str, int] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, running: Mapping[str, int]) -> Load:
+        """From counts by `all`, `number` and the ids of flows."""
+        flows = {name: count for name, count in running.items() if name not in ("all", "number")}
+        return cls(running.get("all", 0), running.get("number", 0), flows)
+
 
 @dataclass(frozen=True, slots=True)
 class RouteFacts:

@@ -18,8 +18,9 @@ from flowengine.flow.findings import Finding
 from flowengine.flow.models import FlowModel
 from flowengine.flow.paths import at_index, at_key, root
 from flowengine.flow.reading import findings_of, read_json
+from flowengine.runtime.route_when import CallerIs
 from flowengine.runtime.routes import (
-    CallerIs,
+    LAST,
     Destination,
     FlowTarget,
     ForwardTarget,
@@ -35,6 +36,9 @@ CODES: Mapping[str, str] = {
     "unknown_region": "A calendar names a region whose holidays are not known.",
     "missing_timezone": "A calendar has no time zone, nor has the table.",
     "duplicate_rule": "Two rules have the same name.",
+    "unknown_rule": "A test names a rule that the table does not have.",
+    "test_failed": "A test's call does not go where it must.",
+    "bad_time": "No time of a test.",
     "bad_phone": 'No phone number such as "+33123456789".',
     "bad_prefix": 'No beginning of a phone number such as "+3312".',
     "bad_country": "No country.",
@@ -179,6 +183,11 @@ def _names(table: RouteTable) -> Iterator[Finding]:
             if name not in table.lists:
                 message = f"There is no list {name!r}."
                 yield Finding("unknown_list", "error", place, message, _known(table.lists))
+    for index, test in enumerate(table.tests):
+        if test.rule not in seen and test.rule != LAST:
+            place = f"{at_index('$.tests', index)}.rule"
+            message = f"There is no rule {test.rule!r}."
+            yield Finding("unknown_rule", "error", place, message, f"Name a rule, or {LAST!r}.")
 
 
 def _doubtful(table: RouteTable) -> Iterator[Finding]:

@@ -7,28 +7,27 @@ Rules are looked at in order; the first whose conditions all hold says where the
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from datetime import datetime
 from typing import Annotated, Any, Literal, Self, TypeAlias
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
-import phonenumbers
-from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, model_validator
+from pydantic import AfterValidator, Field, PlainValidator, model_validator
 
 from flowengine.events import Json
 from flowengine.flow.calendar_model import Calendar
 from flowengine.flow.defaults import Timezone
 from flowengine.flow.models import FlowModel, as_part
 from flowengine.flow.types import (
-    CalendarName,
     Duration,
     FlowName,
-    ListName,
     PhoneNumber,
     VariableName,
     duration_ms,
     wrong,
 )
+from flowengine.runtime.route_when import Scalar, When
 
 LAST = "last"
 """The name under which the last resort stands in decisions, where others have their rule's."""
@@ -37,28 +36,6 @@ LONGEST_ASK_MS = 10_000
 """The caller hears ringing meanwhile, and carriers wait 15 s for our answer."""
 
 _name_pattern = r"^[a-z0-9][a-z0-9_-]*$"
-
-
-def _one_or_more(item: Any) -> BeforeValidator:
-    """A list that may be written as its only item."""
-    return BeforeValidator(
-        lambda value: value if isinstance(value, (list, tuple)) else (value,),
-        json_schema_input_type=item | Annotated[tuple[item, ...], Field(min_length=1)],
-    )
-
-
-def _prefix(value: str) -> str:
-    if re.fullmatch(r"\+[1-9][0-9]{0,14}", value) is None:
-        message = f"{value!r} is no beginning of a phone number."
-        raise wrong("bad_prefix", message, 'Write it with country code, such as "+3312".')
-    return value
-
-
-def _country(value: str) -> str:
-    if value not in phonenumbers.SUPPORTED_REGIONS:
-        message = f"{value!r} is no country."
-        raise wrong("bad_country", message, 'Write its two capital letters (ISO 3166), as in "FR".')
-    return value
 
 
 def _url(value: str) -> str:
@@ -72,6 +49,15 @@ def _url(value: str) -> str:
     return value
 
 
+def _time(value: str) -> str:
+    try:
+        datetime.fromisoformat(value)
+    except ValueError:
+        message = f"{value!r} is no time."
+        raise wrong("bad_time", message, 'Write one such as "2026-12-24T10:00".') from None
+    return value
+
+
 def _rule_name(value: str) -> str:
     if value == LAST:
         message = f"{LAST!r} is the name of the last resort."
@@ -79,133 +65,12 @@ def _rule_name(value: str) -> str:
     return value
 
 
-Prefix: TypeAlias = Annotated[str, AfterValidator(_prefix)]
-Country: TypeAlias = Annotated[str, AfterValidator(_country)]
 Url: TypeAlias = Annotated[str, AfterValidator(_url)]
 RuleName: TypeAlias = Annotated[
     str, Field(pattern=_name_pattern, max_length=100), AfterValidator(_rule_name)
 ]
+Time: TypeAlias = Annotated[str, AfterValidator(_time)]
 FlowTag: TypeAlias = Annotated[str, Field(pattern=_name_pattern, max_length=100)]
-Percent: TypeAlias = float | int
-Scalar: TypeAlias = bool | int | float | str
-
-
-class _Conditions(FlowModel):
-    """Conditions of one sort: all that are written must hold, and one is."""
-
-    @model_validator(mode="after")
-    def _says_something(self) -> Self:
-        if all(getattr(self, name) is None for name in type(self).model_fields):
-            known = [info.alias or name for name, info in type(self).model_fields.items()]
-            raise wrong("empty_condition", "It says no condition.", f"Use {', '.join(known)}.")
-        return self
-
-
-# --- conditions -------------------------------------------------------------------------------
-
-
-class CallerIs(_Conditions):
-    """Who calls. A withheld number is in no country and no list, and has no prefix."""
-
-    exact: (
-        Annotated[tuple[PhoneNumber, ...], Field(min_length=1), _one_or_more(PhoneNumber)] | None
-    ) = Field(None, description="One of these numbers.")
-    prefix: Annotated[tuple[Prefix, ...], Field(min_length=1), _one_or_more(Prefix)] | None = Field(
-        None, description='A number that begins so: `"+3312"`, or a list.'
-    )
-    country: Annotated[tuple[Country, ...], Field(min_length=1), _one_or_more(Country)] | None = (
-        Field(None, description='A number of that country (ISO 3166): `"FR"`, or a list.')
-    )
-    list: ListName | None = Field(None, description="In that list of the table.")
-    anonymous: bool | None = Field(None, description="Whether the number is withheld.")
-    not_: CallerIs | None = Field(
-        None, alias="not", description="What does not hold of the caller, written the same way."
-    )
-
-
-class CalendarIs(_Conditions):
-    """When it is, by the table's calendars."""
-
-    open: CalendarName | None = Field(None, description="That calendar is open.")
-    closed: CalendarName | None = Field(None, description="That calendar is closed.")
-    holiday: CalendarName | None = Field(
-        None, description="It is a public holiday where that calendar keeps them."
-    )
-
-
-class TextIs(_Conditions):
-    """What a header or a part of the metadata is, beyond plain equality."""
-
-    prefix: Annotated[str, Field(min_length=1)] | None = Field(
-        None, description="A text that begins so."
-    )
-    present: bool | None = Field(None, description="Whether it is there at all.")
-
-
-class LoadOf(FlowModel):
-    """The calls of one flow."""
-
-    flow: FlowName = Field(description="The flow's id.")
-
-
-class LoadIs(FlowModel):
-    """How many calls run now, without this one."""
-
-    of: Literal["number", "all"] | LoadOf = Field(
-        "number",
-        description='Calls to this number, `"all"` calls, or those of a flow: `{"flow": id}`.',
-    )
-    at_least: int | None = Field(None, ge=1, description="So many or more.")
-    below: int | None = Field(None, ge=1, description="Fewer than so many.")
-
-    @model_validator(mode="after")
-    def _bounds(self) -> Self:
-        if self.at_least is None and self.below is None:
-            fix = "Write 'at_least' or 'below'."
-            raise wrong("empty_condition", "It says no number of calls.", fix)
-        if self.at_least is not None and self.below is not None and self.at_least >= self.below:
-            message = "No number of calls is at least 'at_least' and below 'below'."
-            raise wrong("bad_bounds", message, "Swap or drop one.", at="below")
-        return self
-
-
-class ShareIs(FlowModel):
-    """A share of the callers; the same caller is always in it, or never."""
-
-    percent: Percent = Field(description="How many of a hundred callers, 0.01 to 100.")
-    salt: str | None = Field(
-        None,
-        description="Callers are drawn by this word and their number; the rule's name.",
-        min_length=1,
-    )
-
-    @model_validator(mode="after")
-    def _some(self) -> Self:
-        if not 0.01 <= self.percent <= 100:
-            message = f"{self.percent} % is no share of callers."
-            raise wrong("empty_share", message, "Write 0.01 to 100.", at="percent")
-        return self
-
-
-HeaderIs: TypeAlias = str | tuple[str, ...] | TextIs
-MetadataIs: TypeAlias = Scalar | tuple[Scalar, ...] | TextIs
-
-
-class When(FlowModel):
-    """The conditions of a rule. All that are written must hold; with none, it always holds."""
-
-    caller: CallerIs | None = Field(None, description="Who calls.")
-    calendar: CalendarIs | None = Field(None, description="When it is.")
-    header: dict[str, HeaderIs] = Field(
-        default_factory=dict,
-        description="Headers of the call: a text, a list of texts, or `{prefix, present}`.",
-    )
-    metadata: dict[str, MetadataIs] = Field(
-        default_factory=dict,
-        description="What else came with the call: a value, a list, or `{prefix, present}`.",
-    )
-    load: LoadIs | None = Field(None, description="How many calls run.")
-    share: ShareIs | None = Field(None, description="A share of the callers.")
 
 
 # --- targets ----------------------------------------------------------------------------------
@@ -352,6 +217,24 @@ class Rule(FlowModel):
     to: Target = Field(description="Where the call goes when they hold.")
 
 
+class RouteTest(FlowModel):
+    """A call of which its author knows where it must go."""
+
+    name: str = Field("", description="What is tried.")
+    caller: PhoneNumber | None = Field(None, description="Who calls; null is a withheld number.")
+    at: Time = Field(description="When; without an offset, in the table's time zone.")
+    header: dict[str, str] = Field(default_factory=dict, description="The call's headers.")
+    metadata: dict[str, Scalar] = Field(
+        default_factory=dict, description="What else came with the call."
+    )
+    running: dict[str, int] = Field(
+        default_factory=dict,
+        description="Calls that run: `all`, to this `number`, or by the id of a flow.",
+    )
+    rule: str = Field(description="The rule that must be taken, or `last`.")
+    to: Target | None = Field(None, description="Where the call must go, after any split.")
+
+
 class RouteTable(FlowModel):
     """The routing table of a number."""
 
@@ -371,11 +254,16 @@ class RouteTable(FlowModel):
         (), description="The rules; the first that holds decides.", max_length=MOST_RULES
     )
     last: Target = Field(description="The last resort: where a call goes that no rule takes.")
+    tests: tuple[RouteTest, ...] = Field(
+        (), description="Calls that must go where their author says; they change no decision."
+    )
+
+    def time_of(self, written: str) -> datetime:
+        """An aware time; without an offset it is meant in the table's time zone."""
+        moment = datetime.fromisoformat(written)
+        zone = ZoneInfo(self.timezone or "UTC")
+        return moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)
 
     def zone_of(self, calendar: str) -> str:
         """The time zone in which a calendar is read."""
         return self.calendars[calendar].timezone or self.timezone or "UTC"
-
-    def targets(self) -> Mapping[str, Target]:
-        """The targets by rule, the last resort's under `last`."""
-        return {**{rule.name: rule.to for rule in self.rules}, LAST: self.last}
