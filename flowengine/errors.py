@@ -2,6 +2,7 @@
 
 FlowengineError
 ├── FlowError        a flow document is wrong            (where = JSON path)
+├── RouteError       a routing table is wrong            (where = JSON path)
 ├── ConfigError      a setting is missing or wrong       (where = name of the setting)
 ├── CallError        a call cannot go on as asked        (where = call id)
 ├── ProviderError    a speech or LLM vendor failed       (where = provider; `retryable`)
@@ -47,6 +48,10 @@ class FlowengineError(Exception):
 
 class FlowError(FlowengineError):
     """A flow document does not hold what the flow language asks for."""
+
+
+class RouteError(FlowengineError):
+    """A routing table, or what it is asked with, does not hold what routing needs."""
 
 
 class ConfigError(FlowengineError):

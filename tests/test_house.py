@@ -22,7 +22,7 @@ LONG_FUNCTION = 50
 LONG_SHARE = 0.02
 
 # Where a call is decided; what these import of runtime/ decides with them.
-DECIDING = ("actor", "drive", "playout", "turns", "walk")
+DECIDING = ("actor", "drive", "playout", "route_explaining", "routing", "turns", "walk")
 IMPURE = {
     "aiohttp",
     "anyio",

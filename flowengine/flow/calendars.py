@@ -8,9 +8,11 @@ them as it moves the clocks on the wall.
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cache, lru_cache
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 from flowengine.flow.calendar_model import Calendar, days_of
@@ -23,15 +25,41 @@ horizon_days = 400
 """How far ahead `next_open` looks: more than a year of holidays."""
 
 
+@dataclass(frozen=True, slots=True)
+class DayHours:
+    """The intervals that begin on a date, and the rule that gives them.
+
+    `by` says which kind of rule is the most special, `rule` which one: the date, the holiday's
+    name, the key under `weekly`; "" when no rule speaks of the day.
+    """
+
+    intervals: tuple[Interval, ...]
+    by: Literal["open", "closed", "holiday", "weekly", "nothing"]
+    rule: str = ""
+
+
 def is_open(calendar: Calendar, now: datetime, timezone: str) -> bool:
     """Whether it is open at `now` (aware). `timezone` serves a calendar without its own."""
     local = now.astimezone(_zone(calendar, timezone))
-    # Times of day are compared on the wall, so that 02:00-05:00 means what the clock shows.
-    minute = local.hour * 60 + local.minute
     today, yesterday = local.date(), local.date() - timedelta(days=1)
-    if any(start <= minute < end for start, end in hours(calendar, today)):
-        return True
-    return any(minute < end - _day_minutes for _, end in hours(calendar, yesterday))
+    return interval_at(local, hours(calendar, today), hours(calendar, yesterday)) is not None
+
+
+def interval_at(
+    local: datetime, today: tuple[Interval, ...], yesterday: tuple[Interval, ...]
+) -> Interval | None:
+    """The interval in which a local time lies, of those that begin on its date or the day before.
+
+    Times of day are compared on the wall, so that 02:00-05:00 means what the clock shows.
+    """
+    minute = local.hour * 60 + local.minute
+    for interval in today:
+        if interval[0] <= minute < interval[1]:
+            return interval
+    for interval in yesterday:
+        if minute < interval[1] - _day_minutes:
+            return interval
+    return None
 
 
 def is_open_on(calendar: Calendar, day: date) -> bool:
@@ -56,20 +84,38 @@ def next_open(calendar: Calendar, now: datetime, timezone: str) -> datetime | No
 
 def hours(calendar: Calendar, day: date) -> tuple[Interval, ...]:
     """The intervals that begin on a date, by the most special rule."""
+    return day_hours(calendar, day).intervals
+
+
+def day_hours(calendar: Calendar, day: date) -> DayHours:
+    """The intervals that begin on a date, with the rule that decides."""
     iso = day.isoformat()
     if iso in calendar.open:
-        return _intervals(calendar.open[iso])
-    if iso in calendar.closed or is_holiday(calendar, day):
-        return ()
+        return DayHours(_intervals(calendar.open[iso]), "open", iso)
+    if iso in calendar.closed:
+        return DayHours((), "closed", iso)
+    holiday = holiday_name(calendar, day)
+    if holiday is not None:
+        return DayHours((), "holiday", holiday)
     weekday = day.weekday()
     ranges = [(days_of(key), key) for key in calendar.weekly]
     fitting = sorted((len(days), key) for days, key in ranges if weekday in days)
-    return _intervals(calendar.weekly[fitting[0][1]]) if fitting else ()
+    if not fitting:
+        return DayHours((), "nothing")
+    key = fitting[0][1]
+    return DayHours(_intervals(calendar.weekly[key]), "weekly", key)
 
 
 def is_holiday(calendar: Calendar, day: date) -> bool:
     """Whether the date is a public holiday where the calendar keeps them."""
-    return calendar.holidays is not None and day in _holidays(calendar.holidays, day.year)
+    return holiday_name(calendar, day) is not None
+
+
+def holiday_name(calendar: Calendar, day: date) -> str | None:
+    """The name of the public holiday on that date, where the calendar keeps them; else None."""
+    if calendar.holidays is None:
+        return None
+    return _holidays(calendar.holidays, day.year).get(day)
 
 
 def knows_region(region: str) -> bool:
@@ -82,12 +128,14 @@ def knows_region(region: str) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _holidays(region: str, year: int) -> Container[date]:
+def _holidays(region: str, year: int) -> Mapping[date, str]:
     # Loaded on first use: importing the package costs more than most flows ever need.
     import holidays
 
     country, _, part = region.partition("-")
-    return frozenset(holidays.country_holidays(country, subdiv=part or None, years=year))
+    # Names in one language, whatever the machine's own is.
+    found = holidays.country_holidays(country, subdiv=part or None, years=year, language="en_US")
+    return dict(found.items())
 
 
 @cache

@@ -6,7 +6,6 @@ evaluation; nothing here keeps state. `known(x)` is no function: see `flowengine
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from flowengine.flow import aloud, calendars
 from flowengine.flow.calendar_model import Calendar
 from flowengine.flow.cel_values import clock, date_to_cel, is_date, is_time, local, time_to_cel
 from flowengine.flow.scope import Scope
+from flowengine.flow.shares import bucket_of
 from flowengine.flow.types import duration_ms
 
 pause_open, pause_close = "\ue000", "\ue001"
@@ -91,8 +91,7 @@ def _caller_in(name: str) -> bool:
 def _bucket(salt: str) -> int:
     # A withheld number has no caller to be the same for; then the call decides.
     who = _caller() or asking.get().scope.call.id
-    digest = hashlib.sha256(f"{salt}\0{who}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") % 100
+    return bucket_of(salt, who)
 
 
 def _days_until(day: datetime) -> int:

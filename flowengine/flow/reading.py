@@ -111,9 +111,12 @@ def _advice(text: str, error: json.JSONDecodeError) -> str:
 
 
 def findings_of(
-    error: ValidationError, document: Json, kinds: Mapping[str, type[Node]]
+    error: ValidationError,
+    document: Json,
+    kinds: Mapping[str, type[Node]],
+    top: type[FlowModel] = Flow,
 ) -> tuple[Finding, ...]:
-    """What a ValidationError of a `Flow` means to the author, one finding per mistake."""
+    """What a ValidationError of a `top` means to the author, one finding per mistake."""
     groups: dict[Loc, list[tuple[Loc, Mapping[str, Any]]]] = {}
     lines: list[Mapping[str, Any]] = [*error.errors(include_url=False, include_input=False)]
     for line in lines:
@@ -125,7 +128,8 @@ def findings_of(
         deepest = [(place, line) for place, line in mistakes if len(place) == longest]
         keys = [mistake for mistake in deepest if mistake[1]["type"] in _about_keys]
         for place, line in keys or deepest[:1]:
-            found.append((place, _finding(place, line, [m[1] for m in deepest], document, kinds)))
+            same = [mistake[1] for mistake in deepest]
+            found.append((place, _finding(place, line, same, document, kinds, top)))
     return tuple(_without_echoes(found, document))
 
 
@@ -155,10 +159,11 @@ def _finding(
     same: list[Mapping[str, Any]],
     document: Json,
     kinds: Mapping[str, type[Node]],
+    top: type[FlowModel],
 ) -> Finding:
     kind, context = line["type"], line.get("ctx") or {}
     if kind == "extra_forbidden":
-        known = _known_keys(place[:-1], document, kinds)
+        known = _known_keys(place[:-1], document, kinds, top)
         return _unknown_key(place, str(place[-1]), known, "")
     if kind == "missing":
         message = f"The key {place[-1]!r} is missing."
@@ -294,10 +299,12 @@ def _without_echoes(found: list[tuple[Loc, Finding]], document: Json) -> Iterato
 # --- which keys a part of the document may have ------------------------------------------------
 
 
-def _known_keys(place: Loc, document: Json, kinds: Mapping[str, type[Node]]) -> tuple[str, ...]:
+def _known_keys(
+    place: Loc, document: Json, kinds: Mapping[str, type[Node]], top: type[FlowModel]
+) -> tuple[str, ...]:
     """The keys of the model that stands at a place."""
-    model: type[FlowModel] | None = Flow
-    annotation: Any = Flow
+    model: type[FlowModel] | None = top
+    annotation: Any = top
     value = document
     for part in place:
         value = value_at(value, (part,))
@@ -366,7 +373,10 @@ def _pick(
         return tools.get(named, HttpTool)
     if OnIntent in candidates:
         return OnDigits if "digits" in shape else OnWhen if "when" in shape else OnIntent
-    return candidates[0] if candidates else None
+    # Elsewhere the first key of a model tells it apart from the others.
+    firsts = ((model, next(iter(model.model_fields), "")) for model in candidates)
+    named_by = (model for model, first in firsts if first in shape)
+    return next(named_by, candidates[0] if candidates else None)
 
 
 def _error(code: str, path: str, message: str, fix: str) -> Finding:

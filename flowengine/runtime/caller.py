@@ -9,6 +9,11 @@ import phonenumbers
 from flowengine.flow.scope import CallFacts
 from flowengine.ports import CallRow
 
+_WITHHELD = {"anonymous", "blocked", "private", "restricted", "unavailable", "unknown", "withheld"}
+_STAND_INS = {"+266696687", "+2562533", "+7378742833", "+86282452253", "+8656696"}
+"""Carriers that must give a number spell anonymous, blocked, restricted, unavailable or unknown
+on the keys of a phone."""
+
 
 def facts_of(row: CallRow) -> CallFacts:
     """The `call` of expressions."""
@@ -24,7 +29,14 @@ def facts_of(row: CallRow) -> CallFacts:
 
 def number(address: str) -> str:
     """An E.164 number, or "" for a caller who is withheld, an extension or a SIP address."""
-    return address if address.startswith("+") and address[1:].isdigit() else ""
+    is_number = address.startswith("+") and address[1:].isdigit()
+    return address if is_number and address not in _STAND_INS else ""
+
+
+def is_withheld(address: str) -> bool:
+    """Whether the caller does not say who it is: no address, or a word in place of one."""
+    user = address.casefold().removeprefix("sip:").partition("@")[0]
+    return not user or user in _WITHHELD or address in _STAND_INS
 
 
 def country(address: str) -> str:
