@@ -76,13 +76,13 @@ async def _ask(
 
 
 def _read(result: ToolResult, target: AskTarget) -> Destination | NoAnswer:
-    match result.outcome:
-        case "timeout":
-            return NoAnswer(result.error, f"the webhook did not answer within {target.timeout}")
-        case "failed" if result.status is not None:
-            return NoAnswer(result.error, f"the webhook answered with status {result.status}")
-        case "failed":
-            return NoAnswer(result.error, "the webhook could not be asked")
+    if result.outcome == "timeout":
+        return NoAnswer(result.error, f"the webhook did not answer within {target.timeout}")
+    if result.error == "http_status":
+        return NoAnswer(result.error, f"the webhook answered with status {result.status}")
+    if result.error:
+        could = "could not be asked" if result.status is None else "gave no answer that can be used"
+        return NoAnswer(result.error, f"the webhook {could}")
     reply = read_reply(result.body)
     if isinstance(reply, Finding):
         return NoAnswer(reply.code, f"the webhook's answer is no target (at {reply.path})")

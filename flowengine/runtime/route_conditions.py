@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from typing import Literal, Protocol
 
 from flowengine.events import Json
@@ -142,13 +142,12 @@ class Hours:
         return found
 
     def is_open(self, call: Asked) -> bool:
-        local = call.local(self.timezone)
-        today = local.date()
-        yesterday = self.day(today - timedelta(days=1))
-        return interval_at(local, self.day(today).intervals, yesterday.intervals) is not None
+        wall = call.wall(self.timezone)
+        today, yesterday = self.day(wall.today), self.day(wall.yesterday)
+        return interval_at(wall.local, today.intervals, yesterday.intervals) is not None
 
     def is_holiday(self, call: Asked) -> bool:
-        return is_holiday(self.calendar, call.local(self.timezone).date())
+        return is_holiday(self.calendar, call.wall(self.timezone).today)
 
 
 @dataclass(frozen=True, slots=True)

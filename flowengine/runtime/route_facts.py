@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from functools import cached_property
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from flowengine.errors import RouteError
@@ -51,13 +52,21 @@ class RouteFacts:
             raise RouteError("naive_time", "The time has no time zone.", where="now", fix=fix)
 
 
+class Wall(NamedTuple):
+    """What clock and calendar on the walls of a zone show."""
+
+    local: datetime
+    today: date
+    yesterday: date
+
+
 class Asked:
     """One call while the table is asked about it."""
 
     def __init__(self, facts: RouteFacts) -> None:
         self.facts = facts
         self.number = number(facts.caller)
-        self._locals: dict[str, datetime] = {}
+        self._walls: dict[str, Wall] = {}
 
     @cached_property
     def country(self) -> str:
@@ -73,9 +82,11 @@ class Asked:
         """Whom shares know again: the number, and where there is none, the call."""
         return self.number or self.facts.call_id
 
-    def local(self, timezone: str) -> datetime:
-        """The time on the walls of a zone."""
-        found = self._locals.get(timezone)
+    def wall(self, timezone: str) -> Wall:
+        """The time of the call in a zone."""
+        found = self._walls.get(timezone)
         if found is None:
-            found = self._locals[timezone] = self.facts.now.astimezone(ZoneInfo(timezone))
+            local = self.facts.now.astimezone(ZoneInfo(timezone))
+            found = Wall(local, local.date(), local.date() - timedelta(days=1))
+            self._walls[timezone] = found
         return found

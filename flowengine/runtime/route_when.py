@@ -142,8 +142,13 @@ class ShareIs(FlowModel):
         return self
 
 
-HeaderIs: TypeAlias = str | tuple[str, ...] | TextIs
-MetadataIs: TypeAlias = Scalar | tuple[Scalar, ...] | TextIs
+def _text_is(value: Any) -> Any:
+    # An object can be nothing else; so its errors are told instead of those of all forms.
+    return TextIs.model_validate(value) if isinstance(value, dict) else value
+
+
+HeaderIs: TypeAlias = Annotated[str | tuple[str, ...] | TextIs, BeforeValidator(_text_is)]
+MetadataIs: TypeAlias = Annotated[Scalar | tuple[Scalar, ...] | TextIs, BeforeValidator(_text_is)]
 
 
 class When(FlowModel):

@@ -17,6 +17,7 @@ from flowengine.flow.calendars import is_holiday
 from flowengine.flow.shares import place_of, places
 from flowengine.runtime.route_conditions import Condition, Conditions
 from flowengine.runtime.route_facts import Asked, Load, RouteFacts
+from flowengine.runtime.route_index import RuleIndex
 from flowengine.runtime.route_reading import refuse_errors
 from flowengine.runtime.routes import (
     LAST,
@@ -71,7 +72,11 @@ class ReadyRule:
     to: Target
 
     def holds(self, call: Asked) -> bool:
-        return all(condition.holds(call) for condition in self.conditions)
+        # A plain loop: this is where a decision spends its time.
+        for condition in self.conditions:  # noqa: SIM110
+            if not condition.holds(call):
+                return False
+        return True
 
 
 class Router:
@@ -86,6 +91,7 @@ class Router:
         self.table = table
         self.hours = conditions.hours
         self.rules = tuple(ReadyRule(r.name, conditions.of(r), r.to) for r in table.rules)
+        self._index = RuleIndex(table)
 
     def prepare(self, day: date) -> None:
         """Load what a first decision would load: holidays of the year and the next, countries."""
@@ -99,7 +105,8 @@ class Router:
     def decide(self, facts: RouteFacts) -> Decision:
         """Where the call goes."""
         call = Asked(facts)
-        for rule in self.rules:
+        for place in self._index.candidates(call.number):
+            rule = self.rules[place]
             if rule.holds(call):
                 return self._to(rule.to, call, rule.name)
         return self._to(self.table.last, call, LAST)
