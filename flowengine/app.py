@@ -1,13 +1,15 @@
-"""The composition root: settings and a flow in, everything built by name.
+"""The composition root: settings in, everything built by name.
 
-`Engine` reads and checks the flow, opens the store and makes providers and carriers; `warm` gets
-SDKs and prompts ready before the first call; `close` lets calls end and closes it all.
+`Engine` opens the store and makes providers and carriers, and reads and checks the flow of a file
+if it is given one; `warm` gets SDKs and prompts ready before the first call; `close` lets calls
+end and closes it all.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -17,32 +19,39 @@ import structlog
 from flowengine.carriers.discovery import load_carriers
 from flowengine.catalog import load_catalog
 from flowengine.clock import Clock, RealClock
-from flowengine.errors import ConfigError, ProviderError
+from flowengine.errors import ConfigError, FlowengineError, ProviderError
 from flowengine.events import Json
 from flowengine.flow.defaults import LlmUse, SttUse, TtsUse
+from flowengine.flow.language import Language
 from flowengine.flow.program import Program
 from flowengine.flow.tools import McpTool, PythonTool
-from flowengine.ids import NodeId
-from flowengine.ports import CallRow, CallStore, Carrier
+from flowengine.ids import CallId, NodeId
+from flowengine.nodes import load_kinds
+from flowengine.ports import CallOffer, CallRow, CallStore, Carrier, Refuse
 from flowengine.providers.deadlines import Deadlines
 from flowengine.providers.registry import offered
 from flowengine.providers.settings import ProviderSettings
 from flowengine.providers.vendors import SupervisedVendors, server_defaults
 from flowengine.runtime.audio_files import AudioFiles
 from flowengine.runtime.call import Watch
-from flowengine.runtime.flow_files import FlowFiles, LoadedFlow
+from flowengine.runtime.dispatch import Dispatch
+from flowengine.runtime.flow_files import FlowFiles
 from flowengine.runtime.functions import GROUP, is_offered
 from flowengine.runtime.knowledge import Library
 from flowengine.runtime.mcp_servers import McpServers
 from flowengine.runtime.prompts import PromptCache
+from flowengine.runtime.published import PublishedFlows
 from flowengine.runtime.services import Services
 from flowengine.runtime.static_texts import audio_names, static_texts
-from flowengine.runtime.supervisor import House, Supervisor
+from flowengine.runtime.supervisor import Begin, House, Supervisor
 from flowengine.runtime.tools import ToolRunner
 from flowengine.runtime.voices import open_voice, speaker_of
 from flowengine.settings import Settings
-from flowengine.store.sqlite import SqliteStore
-from flowengine.tokens import random_secret
+from flowengine.store.calls import SqlStore
+from flowengine.store.database import Database
+from flowengine.store.published import StoredFlows
+from flowengine.store.schema import prepare
+from flowengine.tokens import ValueCipher, random_secret
 
 DRAIN_S = 30.0
 """How long running calls may go on after a stop was asked for."""
@@ -53,12 +62,15 @@ log = structlog.get_logger(__name__)
 
 
 class Engine:
-    """One process that answers calls with one flow. Make it on the event loop that serves it."""
+    """One process that answers calls: with one flow from a file, or with those of its store.
+
+    Make it on the event loop that serves it.
+    """
 
     def __init__(
         self,
         settings: Settings,
-        flow: Path,
+        flow: Path | None = None,
         *,
         others: Sequence[Path] = (),
         secrets: Mapping[str, str] | None = None,
@@ -68,71 +80,90 @@ class Engine:
         watch: Watch | None = None,
         clock: Clock | None = None,
     ) -> None:
-        """Raises FlowError, ConfigError, StoreError: what is wrong, before anything listens."""
+        """Raises FlowError, ConfigError, StoreError: what is wrong, before anything listens.
+
+        With a flow, every number gets it; without, calls go by the store's routing tables.
+        """
         self.settings = settings
+        self.clock = clock or RealClock()
         catalog = load_catalog(settings.catalog)
-        self._files = FlowFiles(catalog=catalog, providers=offered())
-        self.flow: LoadedFlow = self._files.load(flow, others)
-        mcp = McpServers(settings.mcp_servers, allow_private=allow_private_tools)
-        for program in _with_subflows(self.flow.program):
-            _refuse_unknown_functions(program)
-        for tool, where in mcp_tools(self.flow.program):
-            mcp.check(tool, where)
+        self.language = Language(load_kinds())
+        self._files = FlowFiles(self.language, catalog=catalog, providers=offered())
+        self.flow = None if flow is None else self._files.load(flow, others)
+        self._mcp = McpServers(settings.mcp_servers, allow_private=allow_private_tools)
+        if self.flow is not None:
+            self._accept(self.flow.program)
         values = settings.provider_settings()
+        self.catalog = catalog
         self.server = server_defaults(values, catalog)
         self.vendors = SupervisedVendors(ProviderSettings(values), self.server, deadlines, catalog)
-        self.store: CallStore = store or SqliteStore(_sqlite_path(settings.database()))
+        self.database = Database(settings.database())
+        prepare(self.database)
+        self.store: CallStore = store or SqlStore(self.database)
+        secret = settings.secret_key.get_secret_value() or random_secret()
+        self.cipher = ValueCipher(secret)
+        self._stored = StoredFlows(self.database, self.cipher)
+        self.published = PublishedFlows(self._stored, self._accept, self.language)
         self.prompts = PromptCache(settings.data / "prompts")
+        self._secrets = secrets or {}
         self._tools = ToolRunner(
-            secrets or {},
+            self._secrets,
             allow_private=allow_private_tools,
-            mcp=mcp,
-            library=Library.of_files(self.flow.flows),
+            mcp=self._mcp,
+            library=Library.of_files(() if self.flow is None else self.flow.flows),
         )
-        self.services = Services(
-            self.vendors, self.prompts, AudioFiles(self.flow.folders), self._tools
-        )
+        folders = () if self.flow is None else self.flow.folders
+        self.services = Services(self.vendors, self.prompts, AudioFiles(folders), self._tools)
         self.supervisor = Supervisor(
             House(
                 store=self.store,
-                services=self.services,
+                services_of=self._services_of,
                 server=self.server,
                 program_of=self._program_of,
-                current=self._current,
-                secret=settings.secret_key.get_secret_value() or random_secret(),
+                choose=self._choose,
+                secret=secret,
                 max_calls=settings.max_calls,
                 recordings=settings.data / "recordings",
                 watch=watch,
-                clock=clock or RealClock(),
+                clock=self.clock,
             )
+        )
+        self.dispatch = Dispatch(
+            self._stored,
+            self.published,
+            self.language,
+            self._tools,
+            self.supervisor.running,
+            self.clock,
         )
         self.carriers: list[Carrier] = load_carriers(settings, self.supervisor)
         self.supervisor.carriers = [carrier.name for carrier in self.carriers]
-        self._warming: asyncio.Task[None] | None = None
+        self._warming: dict[str, asyncio.Task[None]] = {}
+        """By the version of the program that is made ready."""
 
     async def warm(self, *, prompts: bool = True) -> None:
-        """Get ready: SDKs, connections, recordings of the flow; then prompts in the background.
+        """Get ready: SDKs, connections, recordings; then prompts in the background.
 
         Raises ConfigError for a provider or a tool of an MCP server that the flow names and that
-        is not there, FlowError for a recording that is missing.
+        is not there, FlowError for a recording that is missing. A stored flow that cannot be made
+        ready is told of in the log: the others answer all the same.
         """
-        self.server.offers = await self._tools.mcp.start(mcp_tools(self.flow.program))
-        stts, llms, ttss = self._uses()
-        try:
-            await self.vendors.warm(stts, llms, ttss)
-        except ProviderError as error:
-            # It may be back when the first call comes; supervision tells the caller if not.
-            log.warning("provider_not_warm", provider=error.where, code=error.code)
-        for name in audio_names(self.flow.program):
-            await self.services.audio.load(name)
-        if prompts:
-            self._warming = asyncio.create_task(self._warm_prompts())
-            await self._load_prompts()
+        if self.flow is not None:
+            await self._get_ready(self.flow.program, prompts=prompts)
+            return
+        for project_id, target in await self._stored.routed_flows():
+            try:
+                ready = await self.published.get(
+                    project_id, target.flow, number=target.version, tag=target.tag or ""
+                )
+                await self._get_ready(ready.program, prompts=prompts)
+            except FlowengineError as error:
+                log.error("flow_not_ready", flow=target.flow, code=error.code, where=error.where)
 
     async def warmed(self) -> None:
         """Wait until every static prompt was made or given up."""
-        if self._warming is not None:
-            await asyncio.wait((self._warming,))
+        if self._warming:
+            await asyncio.wait(self._warming.values())
 
     def not_ready(self) -> list[str]:
         """Why new calls cannot be taken now."""
@@ -141,29 +172,96 @@ class Engine:
     async def close(self, drain_s: float = DRAIN_S) -> None:
         """Let calls end, then close everything."""
         await self.supervisor.drain(drain_s)
-        if self._warming is not None:
-            self._warming.cancel()
-            await asyncio.gather(self._warming, return_exceptions=True)
+        for task in self._warming.values():
+            task.cancel()
+        await asyncio.gather(*self._warming.values(), return_exceptions=True)
         await self._tools.close()
         await self.vendors.aclose()
         await self.store.close()
+        await self.database.close()
+
+    async def begin(
+        self,
+        project_id: str,
+        flow_id: str,
+        *,
+        number: int | None = None,
+        tag: str = "",
+        variables: Mapping[str, Json] | None = None,
+        metadata: Mapping[str, Json] | None = None,
+    ) -> Begin:
+        """What a call with this stored flow runs. Raises FlowError, StoreError."""
+        return await self.dispatch.published(
+            project_id,
+            flow_id,
+            number=number,
+            tag=tag,
+            variables=variables,
+            metadata=metadata,
+        )
 
     # --- inside ---
 
-    def _program_of(self, row: CallRow) -> Program:
-        return self._files.program_of(row, self.flow)
+    async def _choose(self, offer: CallOffer, call_id: CallId) -> Begin | Refuse:
+        if self.flow is not None:
+            return Begin(self.flow.program, self.flow.document)
+        begin = await self.dispatch.choose(offer, call_id)
+        if isinstance(begin, Begin) and begin.program.version not in self._warming:
+            # For the next call; this one goes on with what is ready when it needs it.
+            self._warming[begin.program.version] = asyncio.create_task(
+                self._get_ready_or_log(begin.program)
+            )
+        return begin
 
-    def _current(self) -> tuple[Program, Mapping[str, Json]]:
-        return self.flow.program, self.flow.document
+    async def _program_of(self, row: CallRow) -> Program:
+        if self.flow is not None and row.flow_version is None:
+            return self._files.program_of(row, self.flow)
+        return await self.published.program_of(row)
 
-    def _uses(self) -> tuple[list[SttUse], list[LlmUse], list[TtsUse]]:
+    async def _services_of(self, row: CallRow) -> Services:
+        secrets = await self._stored.secrets(row.project_id)
+        if not secrets:
+            return self.services
+        return replace(self.services, tools=self._tools.knowing({**self._secrets, **secrets}))
+
+    def _accept(self, program: Program) -> None:
+        """Raises ConfigError for a program with tools that this server does not have."""
+        for inner in _with_subflows(program):
+            _refuse_unknown_functions(inner)
+        for tool, where in mcp_tools(program):
+            self._mcp.check(tool, where)
+
+    async def _get_ready(self, program: Program, *, prompts: bool = True) -> None:
+        offers = await self._mcp.start(mcp_tools(program))
+        self.server.offers = {**self.server.offers, **offers}
+        stts, llms, ttss = self._uses(program)
+        try:
+            await self.vendors.warm(stts, llms, ttss)
+        except ProviderError as error:
+            # It may be back when the first call comes; supervision tells the caller if not.
+            log.warning("provider_not_warm", provider=error.where, code=error.code)
+        for name in audio_names(program):
+            await self.services.audio.load(name)
+        if prompts:
+            self._warming[program.version] = asyncio.create_task(self._warm_prompts(program))
+            for key, _, _ in self._prompt_keys(program):
+                # What is on disk, so that the first call has it at once.
+                await self.prompts.load(key)
+
+    async def _get_ready_or_log(self, program: Program) -> None:
+        try:
+            await self._get_ready(program)
+        except FlowengineError as error:
+            log.error("flow_not_ready", flow=program.flow.id, code=error.code, where=error.where)
+
+    def _uses(self, program: Program) -> tuple[list[SttUse], list[LlmUse], list[TtsUse]]:
         """Every recogniser, LLM and voice that the flow's nodes use, once each."""
         stts: list[SttUse] = []
         llms: list[LlmUse] = []
         ttss: list[TtsUse] = []
-        for program in _with_subflows(self.flow.program):
-            for name, node in program.flow.nodes.items():
-                settings = program.settings(NodeId(name))
+        for inner in _with_subflows(program):
+            for name, node in inner.flow.nodes.items():
+                settings = inner.settings(NodeId(name))
                 if node.listens:
                     stts.append(settings.stt or self.server.stt)
                 llm = settings.llm or self.server.llm
@@ -173,23 +271,18 @@ class Engine:
                     ttss.append(settings.tts or self.server.tts)
         return _once(stts), _once(llms), _once(ttss)
 
-    async def _load_prompts(self) -> None:
-        """Read prompts that are on disk, so that the first call has them at once."""
-        for key, _, _ in self._prompt_keys():
-            await self.prompts.load(key)
-
-    def _prompt_keys(self) -> list[tuple[str, str, tuple[TtsUse, str]]]:
+    def _prompt_keys(self, program: Program) -> list[tuple[str, str, tuple[TtsUse, str]]]:
         found = []
-        for program in _with_subflows(self.flow.program):
-            for static in static_texts(program):
-                tts = program.settings(static.node).tts or self.server.tts
+        for inner in _with_subflows(program):
+            for static in static_texts(inner):
+                tts = inner.settings(static.node).tts or self.server.tts
                 key = speaker_of(tts, static.language).key(static.text)
                 found.append((key, static.text, (tts, static.language)))
         return found
 
-    async def _warm_prompts(self) -> None:
+    async def _warm_prompts(self, program: Program) -> None:
         by_voice: dict[str, tuple[TtsUse, str, list[str]]] = {}
-        for _, text, (tts, language) in self._prompt_keys():
+        for _, text, (tts, language) in self._prompt_keys(program):
             place = speaker_of(tts, language).key("")
             by_voice.setdefault(place, (tts, language, []))[2].append(text)
         for tts, language, texts in by_voice.values():
@@ -228,25 +321,3 @@ def _refuse_unknown_functions(program: Program) -> None:
 
 def _once(items: list[_Use]) -> list[_Use]:
     return [item for place, item in enumerate(items) if item not in items[:place]]
-
-
-def _sqlite_path(url: str) -> Path:
-    scheme, _, path = url.partition("://")
-    if scheme != "sqlite" or not path.startswith("/"):
-        raise ConfigError(
-            "bad_database_url",
-            f"No store speaks {scheme!r}.",
-            where="FLOWENGINE_DATABASE_URL",
-            fix="Set it like sqlite:///flowengine-data/flowengine.db.",
-        )
-    file = Path(path.removeprefix("/"))
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            "no_data_folder",
-            f"The folder of the calls' data cannot be made: {error.strerror}.",
-            where="FLOWENGINE_DATA",
-            fix="Name a folder that this user may write to.",
-        ) from error
-    return file

@@ -13,6 +13,9 @@ VersionHash = NewType("VersionHash", str)
 ToolKey = NewType("ToolKey", str)
 """Idempotency key of one tool call: the same key never acts twice."""
 
+DEFAULT_PROJECT = "default"
+"""The project of whoever has only one; it is there from the first start."""
+
 
 def new_call_id() -> CallId:
     """Make a call id: `call_` and 20 hex digits (80 random bits)."""

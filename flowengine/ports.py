@@ -24,7 +24,7 @@ from flowengine.events import (
     Usage,
     Word,
 )
-from flowengine.ids import CallId
+from flowengine.ids import DEFAULT_PROJECT, CallId
 
 BYTES_PER_MS = 8
 """µ-law at 8000 Hz."""
@@ -358,7 +358,6 @@ class Socket(Protocol):
     url: str
 
     async def accept(self) -> None: ...
-
     async def receive(self) -> str | bytes | None:
         """The next message; None when the peer closed in order.
 
@@ -528,6 +527,12 @@ class CallRow:
     disposition: str = ""
     pending: Mapping[str, Json] | None = None
     """What `/next` answers from: the step that the call left its media phase for."""
+    project_id: str = DEFAULT_PROJECT
+    flow_version: int | None = None
+    """The number under which the flow was published; None for one from a file."""
+    variables: Mapping[str, Json] = field(default_factory=dict)
+    metadata: Mapping[str, Json] = field(default_factory=dict)
+    """The flow's inputs, and what whoever began the call wants to find again with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -547,11 +552,8 @@ class CallStore(Protocol):
     """Calls, their journals and their checkpoints. Every async method may raise StoreError."""
 
     async def add_call(self, row: CallRow) -> None: ...
-
     async def call(self, call_id: CallId) -> CallRow | None: ...
-
     async def call_by_sid(self, carrier: str, carrier_sid: str) -> CallRow | None: ...
-
     async def calls(self, limit: int) -> list[CallRow]:
         """The latest calls first."""
         ...

@@ -19,7 +19,7 @@ import psycopg
 from sqlalchemy import make_url
 
 from flowengine.store.database import Database, sqlite_url
-from flowengine.store.migrate import prepare
+from flowengine.store.schema import prepare
 
 VARIABLE = "FLOWENGINE_TEST_POSTGRES"
 KINDS = ("sqlite", "postgresql")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 
@@ -10,23 +10,29 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from flowengine.app import Engine
-from flowengine.clock import Clock, RealClock
 from flowengine.store.database import Database
 from flowengine.tokens import ValueCipher
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One process's engine and store, as the API sees them."""
+    """One process's engine and its store, as the API sees them."""
 
     engine: Engine
-    database: Database
-    cipher: ValueCipher
-    clock: Clock = field(default_factory=RealClock)
+
+    @property
+    def database(self) -> Database:
+        """Where everything is kept."""
+        return self.engine.database
+
+    @property
+    def cipher(self) -> ValueCipher:
+        """Encrypts what nobody may read in the store."""
+        return self.engine.cipher
 
     def now(self) -> datetime:
         """The time, aware."""
-        return self.clock.wall()
+        return self.engine.clock.wall()
 
 
 def _service_of(connection: HTTPConnection) -> Service:

@@ -18,7 +18,7 @@ import typer
 from flowengine import __version__
 from flowengine.app import Engine
 from flowengine.catalog import SOON_DAYS, Catalog, load_catalog
-from flowengine.cli.stored import database_file
+from flowengine.cli.stored import is_there, opened, shown
 from flowengine.clock import RealClock
 from flowengine.errors import FlowengineError
 from flowengine.providers.local.install import HEARING, SPEAKING
@@ -27,7 +27,7 @@ from flowengine.providers.settings import ProviderSettings
 from flowengine.providers.vendors import server_defaults
 from flowengine.runtime.context import ServerDefaults
 from flowengine.settings import Settings, load_settings
-from flowengine.store.sqlite import SqliteStore
+from flowengine.store.database import Database
 
 _EXTRAS = {
     "cartesia": ("cartesia",),
@@ -111,22 +111,19 @@ def _settings(settings: Settings) -> Iterator[Line]:
     else:
         yield Line("error", f"{settings.data} cannot be written.", "Set FLOWENGINE_DATA.")
     try:
-        path = database_file(settings)
-        if path.is_file():
-            asyncio.run(_read(path))
-            yield Line("ok", f"calls are stored in {path}")
+        database = Database(settings.database())
+        if is_there(database):
+            asyncio.run(_read(database))
+            yield Line("ok", f"calls are stored in {shown(database)}")
         else:
-            yield Line("note", f"no calls are stored in {path} yet")
+            yield Line("note", f"no calls are stored in {shown(database)} yet")
     except FlowengineError as error:
         yield Line("error", error.what, error.fix)
 
 
-async def _read(path: Path) -> None:
-    store = SqliteStore(path)
-    try:
+async def _read(database: Database) -> None:
+    async with opened(database) as store:
         await store.calls(1)
-    finally:
-        await store.close()
 
 
 def _vendors(settings: Settings, catalog: Catalog) -> Iterator[Line]:
@@ -178,7 +175,7 @@ def _flow(settings: Settings, path: Path) -> Iterator[Line]:
     except FlowengineError as error:
         yield Line("error", f"{path}: {error}")
         return
-    for finding in engine.flow.warnings:
+    for finding in engine.flow.warnings if engine.flow is not None else ():
         yield Line("warning", f"{path} {finding.path}: {finding.message}", finding.fix)
     try:
         asyncio.run(_warm(engine))

@@ -27,9 +27,7 @@ async def _make(flow: Path) -> None:
     engine = Engine(load_settings(), flow)
     folder = engine.settings.data / "prompts"
     before = _count(folder)
-    print(
-        f"{engine.flow.program.flow.id}: {before} prompts are there; making the rest …", flush=True
-    )
+    print(f"{flow}: {before} prompts are there; making the rest …", flush=True)
     try:
         await engine.warm()
         await engine.warmed()

@@ -16,9 +16,11 @@ import uvloop
 
 from flowengine.api.app import create_app
 from flowengine.api.server import serve as serve_app
+from flowengine.api.service import Service
 from flowengine.app import Engine
 from flowengine.runtime.flow_files import shown
 from flowengine.settings import PREFIX, Settings, load_settings
+from flowengine.store.keys import first_key
 
 SECRETS = f"{PREFIX}SECRET_"
 """`FLOWENGINE_SECRET_CRM_TOKEN` is `secrets.crm_token` in a tool's request."""
@@ -36,16 +38,20 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def serve(
         flow: Annotated[
-            list[Path],
-            typer.Option("--flow", help="The flow; further ones are flows that it calls."),
-        ],
+            list[Path] | None,
+            typer.Option(
+                "--flow",
+                help="A flow that answers every number; further ones are flows that it calls."
+                " Without it, calls go by the numbers and routes that the API was given.",
+            ),
+        ] = None,
         host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
         port: Annotated[int, typer.Option(help="The port; 0 picks a free one.")] = 8080,
     ) -> None:
-        """Answer every number with a flow until stopped."""
+        """Answer calls, and the REST API, until stopped."""
         settings = load_settings()
         set_up_logs(settings.log_level)
-        uvloop.run(run(settings, flow, host, port))
+        uvloop.run(run(settings, flow or [], host, port))
 
 
 def set_up_logs(level: str) -> None:
@@ -76,7 +82,7 @@ async def run(settings: Settings, flow: list[Path], host: str, port: int) -> Non
     """Serve until SIGTERM or SIGINT; running calls may end first."""
     engine = Engine(
         settings,
-        flow[0],
+        flow[0] if flow else None,
         others=flow[1:],
         secrets=tool_secrets(),
         allow_private_tools=settings.allow_private_tools,
@@ -89,7 +95,10 @@ async def run(settings: Settings, flow: list[Path], host: str, port: int) -> Non
     try:
         await engine.warm()
         _set_aside()
-        app = create_app(engine.carriers, engine.not_ready, engine.vendors.health.told)
+        await _show_first_key(engine)
+        app = create_app(
+            engine.carriers, engine.not_ready, engine.vendors.health.told, Service(engine)
+        )
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(_end(engine, draining, stop))
             await serve_app(
@@ -102,6 +111,13 @@ async def run(settings: Settings, flow: list[Path], host: str, port: int) -> Non
             draining.set()
     finally:
         await engine.close(0)
+
+
+async def _show_first_key(engine: Engine) -> None:
+    async with engine.database.writing(None) as session:
+        key = await first_key(session, engine.clock.wall())
+    if key is not None:
+        print(f"the first key of the API, shown this once: {key}", flush=True)
 
 
 def _set_aside() -> None:
@@ -123,10 +139,13 @@ async def _end(engine: Engine, draining: asyncio.Event, stop: asyncio.Event) -> 
 
 def describe(engine: Engine) -> None:
     """Say what will be answered, by whom, and what is off."""
-    program, server = engine.flow.program, engine.server
-    print(f"flow {program.flow.id} version {program.version}")
-    for finding in engine.flow.warnings:
-        print(shown(finding))
+    server = engine.server
+    if engine.flow is not None:
+        print(f"flow {engine.flow.program.flow.id} version {engine.flow.program.version}")
+        for finding in engine.flow.warnings:
+            print(shown(finding))
+    else:
+        print("calls go by the numbers and routes of the store")
     llm = server.llm.provider if server.llm else "none (dialogs end no_llm)"
     print(f"speech in: {server.stt.provider}, LLM: {llm}, speech out: {server.tts.provider}")
     for carrier in engine.carriers:

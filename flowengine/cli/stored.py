@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +12,9 @@ from flowengine.errors import CallError, ConfigError
 from flowengine.ids import CallId
 from flowengine.ports import CallRow, JournalRecord
 from flowengine.settings import Settings, load_settings
-from flowengine.store.sqlite import SqliteStore
+from flowengine.store.calls import SqlStore
+from flowengine.store.database import Database
+from flowengine.store.schema import prepare
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +31,15 @@ def stored_call(name: str) -> StoredCall:
 
 
 async def _read(name: str, settings: Settings) -> StoredCall:
-    path = database_file(settings)
-    if not path.is_file():
+    database = Database(settings.database())
+    if not is_there(database):
         raise ConfigError(
             "no_store",
             "No calls were stored here.",
-            where=str(path),
+            where=shown(database),
             fix="Run it where `flowengine serve` runs, or set FLOWENGINE_DATA.",
         )
-    store = SqliteStore(path)
-    try:
+    async with opened(database) as store:
         if name == "last":
             latest = await store.calls(1)
             row = latest[0] if latest else None
@@ -45,15 +48,27 @@ async def _read(name: str, settings: Settings) -> StoredCall:
         if row is None:
             raise CallError("no_such_call", "The store has no call of this id.", where=name)
         return StoredCall(row, tuple(await store.journal(row.id)))
+
+
+def is_there(database: Database) -> bool:
+    """Whether there is something to look into: a command that looks back makes no file."""
+    return database.kind != "sqlite" or Path(database.url.database or "").is_file()
+
+
+def shown(database: Database) -> str:
+    """Where a database is, without its password."""
+    if database.kind == "sqlite":
+        return database.url.database or ""
+    return database.url.render_as_string(hide_password=True)
+
+
+@asynccontextmanager
+async def opened(database: Database) -> AsyncIterator[SqlStore]:
+    """The calls of a database, which is closed afterwards. Raises StoreError."""
+    prepare(database)
+    store = SqlStore(database)
+    try:
+        yield store
     finally:
         await store.close()
-
-
-def database_file(settings: Settings) -> Path:
-    """The file in which calls are stored. Raises ConfigError for a database of another kind."""
-    scheme, _, path = settings.database().partition(":///")
-    if scheme != "sqlite":
-        raise ConfigError(
-            "unknown_database", "Only sqlite can be read.", where="FLOWENGINE_DATABASE_URL"
-        )
-    return Path(path)
+        await database.close()

@@ -71,8 +71,8 @@ class FlowFiles:
                 *vendor_findings(flow, self.catalog, self.today, self.providers),
             )
             found += own if flow is main else [_of(finding, flow.id) for finding in own]
-        _refuse(path, [finding for finding in found if finding.severity == "error"])
-        program = self._compile(main, inner)
+        refuse(str(path), [finding for finding in found if finding.severity == "error"])
+        program = compiled(self.language, main, inner)
         folders = dict.fromkeys([path.parent, *(self._flows[name][1].parent for name in inner)])
         warnings = tuple(finding for finding in found if finding.severity == "warning")
         return LoadedFlow(program, main.document, path, tuple(folders), flows, warnings)
@@ -85,10 +85,10 @@ class FlowFiles:
         if known is None:
             parsed = self.language.parse_document(dict(row.flow), row.flow_id)
             if parsed.flow is None:
-                _refuse(Path(row.flow_id), parsed.findings)
+                refuse(row.flow_id, parsed.findings)
                 raise FlowError("no_flow", "The call's flow cannot be read.", where=row.id)
             inner = {name: p.flow for name, p in _all_subflows(served.program)}
-            known = self._programs[row.version] = self._compile(parsed.flow, inner)
+            known = self._programs[row.version] = compiled(self.language, parsed.flow, inner)
         return known
 
     def _read(self, path: Path) -> Flow:
@@ -102,7 +102,7 @@ class FlowFiles:
                 fix="Give the path of a flow.json.",
             ) from error
         parsed = self.language.parse(source, path.name)
-        _refuse(path, parsed.findings)
+        refuse(str(path), parsed.findings)
         if parsed.flow is None:
             raise FlowError("no_flow", "The file holds no flow.", where=str(path))
         return parsed.flow
@@ -115,7 +115,7 @@ class FlowFiles:
         found: dict[str, None] = {flow.id: None}
         waiting = [flow]
         while waiting:
-            for name in _called(waiting.pop()):
+            for name in called(waiting.pop()):
                 if name not in self._flows:
                     self._look_for(name, folder)
                 if name in self._flows and name not in found:
@@ -128,16 +128,17 @@ class FlowFiles:
         if path is not None:
             self._keep(self._read(path), path)
 
-    def _compile(self, flow: Flow, inner: Mapping[str, Flow], depth: int = 0) -> Program:
-        """Compile a flow over its sub-flows; one that calls itself only so many levels deep."""
-        if depth >= _DEEPEST:
-            return self.language.compile(flow, {})
-        subflows = {
-            name: self._compile(inner[name], inner, depth + 1)
-            for name in dict.fromkeys(_called(flow))
-            if name in inner
-        }
-        return self.language.compile(flow, subflows)
+
+def compiled(language: Language, flow: Flow, inner: Mapping[str, Flow], depth: int = 0) -> Program:
+    """Compile a flow over its sub-flows; one that calls itself only so many levels deep."""
+    if depth >= _DEEPEST:
+        return language.compile(flow, {})
+    subflows = {
+        name: compiled(language, inner[name], inner, depth + 1)
+        for name in dict.fromkeys(called(flow))
+        if name in inner
+    }
+    return language.compile(flow, subflows)
 
 
 def subflow_file(name: str, folder: Path) -> Path | None:
@@ -156,7 +157,8 @@ _DEEPEST = 4
 """Levels of sub-flows that are compiled."""
 
 
-def _called(flow: Flow) -> Iterator[str]:
+def called(flow: Flow) -> Iterator[str]:
+    """The ids of the flows that a flow calls."""
     for node in flow.nodes.values():
         if isinstance(node, SubFlow):
             yield node.flow
@@ -179,14 +181,15 @@ def _of(finding: Finding, flow_id: str) -> Finding:
     )
 
 
-def _refuse(path: Path, findings: Sequence[Finding]) -> None:
+def refuse(where: str, findings: Sequence[Finding]) -> None:
+    """Raise FlowError with every error among the findings, if there is one."""
     errors = [finding for finding in findings if finding.severity == "error"]
     if errors:
         raise FlowError(
             "bad_flow",
             f"The flow has {len(errors)} error{'s' if len(errors) != 1 else ''}:\n"
             + "\n".join(shown(finding) for finding in errors),
-            where=str(path),
+            where=where,
             fix="Correct them and start again.",
         )
 

@@ -9,7 +9,7 @@ its checkpoint on a new one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, cast
@@ -20,7 +20,7 @@ from flowengine.clock import Clock, RealClock
 from flowengine.errors import CallError, FlowengineError, StoreError
 from flowengine.events import Input, Json, LineOpened, MoveRefused, TransferEnded
 from flowengine.flow.program import Program
-from flowengine.ids import CallId, new_call_id
+from flowengine.ids import DEFAULT_PROJECT, CallId, new_call_id
 from flowengine.ports import (
     CallOffer,
     CallRow,
@@ -62,17 +62,39 @@ class House:
     """What the supervisor works with."""
 
     store: CallStore
-    services: Services
+    services_of: Callable[[CallRow], Awaitable[Services]]
+    """What a call may use: a project's tools know its secrets. Raises StoreError."""
     server: ServerDefaults
-    program_of: Callable[[CallRow], Program]
-    """The version that a call is pinned to. Raises FlowError."""
-    current: Callable[[], tuple[Program, Mapping[str, Json]]]
-    """The version that new calls get, and its document."""
+    program_of: Callable[[CallRow], Awaitable[Program]]
+    """The version that a call is pinned to. Raises FlowError, StoreError."""
+    choose: Callable[[CallOffer, CallId], Awaitable[Begin | Refuse]]
+    """What a new call runs. Raises FlowError, StoreError."""
     secret: str
     max_calls: int
     recordings: Path
     clock: Clock = field(default_factory=RealClock)
     watch: Watch | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """What a new call runs: a version of a flow, whose it is, and its inputs."""
+
+    program: Program
+    document: Mapping[str, Json]
+    project_id: str = DEFAULT_PROJECT
+    flow_version: int | None = None
+    """Its number, when it was published to the store."""
+    variables: Mapping[str, Json] = field(default_factory=dict)
+    metadata: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A call that runs now: what load is counted by."""
+
+    to_number: str
+    flow_id: str
 
 
 class Supervisor:
@@ -83,6 +105,7 @@ class Supervisor:
         self._tokens = StreamTokens(house.secret)
         self._cipher = ValueCipher(house.secret)
         self._calls: dict[CallId, Call] = {}
+        self._on_line: dict[CallId, Running] = {}
         self._settling: dict[CallId, asyncio.Event] = {}
         self._admitted: dict[CallId, float] = {}
         """Calls that were let in and have no stream yet: until when their place is kept."""
@@ -104,7 +127,12 @@ class Supervisor:
         if self.is_draining or self.live_calls >= self._house.max_calls:
             log.warning("call_refused", reason="draining" if self.is_draining else "max_calls")
             return Refuse("busy")
-        row = self._new_row(offer)
+        call_id = new_call_id()
+        begin = await self._house.choose(offer, call_id)
+        if isinstance(begin, Refuse):
+            log.warning("call_refused", reason="route", call=call_id)
+            return begin
+        row = self._new_row(offer, call_id, begin)
         self._admit(row)
         try:
             await store.add_call(row)
@@ -140,6 +168,7 @@ class Supervisor:
         if call is None:
             return
         self._calls[call_id] = call
+        self._on_line[call_id] = Running(row.to_number, row.flow_id)
         settled = self._settling[call_id] = asyncio.Event()
         self._empty.clear()
         try:
@@ -151,6 +180,7 @@ class Supervisor:
             settled.set()
             if self._calls.get(call_id) is call:
                 del self._calls[call_id]
+                del self._on_line[call_id]
                 del self._settling[call_id]
             if not self._calls:
                 self._empty.set()
@@ -189,6 +219,11 @@ class Supervisor:
 
     # --- the process ---
 
+    def running(self) -> list[Running]:
+        """The calls that run here, and those that were just let in."""
+        let_in = [Running(row.to_number, row.flow_id) for row in self._rows.values()]
+        return [*self._on_line.values(), *let_in]
+
     @property
     def live_calls(self) -> int:
         """Calls on a line, and calls that were just let in."""
@@ -225,21 +260,24 @@ class Supervisor:
 
     # --- a call's beginning ---
 
-    def _new_row(self, offer: CallOffer) -> CallRow:
-        program, document = self._house.current()
+    def _new_row(self, offer: CallOffer, call_id: CallId, begin: Begin) -> CallRow:
         return CallRow(
-            id=new_call_id(),
+            id=call_id,
             carrier=offer.carrier,
             carrier_sid=offer.carrier_sid,
             direction=offer.direction,
             from_number=offer.from_number,
             to_number=offer.to_number,
-            flow_id=program.flow.id,
-            version=program.version,
-            flow=document,
+            flow_id=begin.program.flow.id,
+            version=begin.program.version,
+            flow=begin.document,
             status="ringing",
             epoch=0,
             created_at=self._house.clock.wall().isoformat(),
+            project_id=begin.project_id,
+            flow_version=begin.flow_version,
+            variables=begin.variables,
+            metadata=begin.metadata,
         )
 
     def _admit(self, row: CallRow) -> None:
@@ -268,7 +306,7 @@ class Supervisor:
 
     async def _prepare(self, row: CallRow, epoch: int, line: Line) -> Call:
         house = self._house
-        program = house.program_of(row)
+        program = await house.program_of(row)
         kept = None
         if epoch > 1:
             kept = await last_checkpoint(house.store, row.id, self._cipher)
@@ -296,7 +334,7 @@ class Supervisor:
             journal=Journal(
                 house.store, row.id, epoch, seq=0 if kept is None else kept.seq, cipher=self._cipher
             ),
-            services=house.services,
+            services=await house.services_of(row),
             begin=begin,
             leave=leave,
             begin_ms=0 if kept is None else int(kept.picture.get("now_ms", 0)),
@@ -306,7 +344,7 @@ class Supervisor:
         return Call(plan, line)
 
     def _actor(self, row: CallRow, program: Program, kept: Kept | None) -> Actor:
-        setup = CallSetup(row.id, facts_of(row), self._house.server, row.carrier, {})
+        setup = CallSetup(row.id, facts_of(row), self._house.server, row.carrier, row.variables)
         if kept is None:
             return Actor(setup, program)
         return Actor.restore(setup, program, kept.picture, kept.sensitive)
@@ -328,7 +366,7 @@ class Supervisor:
         kept = await last_checkpoint(self._house.store, row.id, self._cipher)
         transfer = _transfer_of(step)
         if kept is not None and transfer is not None:
-            actor = self._actor(row, self._house.program_of(row), kept)
+            actor = self._actor(row, await self._house.program_of(row), kept)
             wall = self._house.clock.wall().isoformat()
             now_ms = int(kept.picture.get("now_ms", 0))
             begin = (LineOpened(wall, resumed=True), transfer)

@@ -15,6 +15,7 @@ import http.cookiejar
 import logging
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -147,6 +148,12 @@ class ToolRunner:
             log.error("tool_broke", tool=job.tool, key=job.key, error=type(error).__name__)
             result = ToolResult("failed", error="raised")
         return self._ended(job, result)
+
+    def knowing(self, secrets: Mapping[str, str]) -> ToolRunner:
+        """The same runner with other secrets; it shares everything else, and is not closed."""
+        other = copy(self)
+        other._secrets = secrets  # noqa: SLF001 - its own kind
+        return other
 
     async def close(self) -> None:
         await self.mcp.close()

@@ -6,13 +6,14 @@ What differs between the two stands here and in `dialects` and nowhere else. `Da
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import orjson
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -21,6 +22,10 @@ from flowengine.store.scope import PROJECT, ScopedSession
 
 BUSY_MS = 2000
 """How long one transaction waits for another's locks."""
+
+FAULTS = (SQLAlchemyError, sqlite3.Error, OSError)
+"""What a database's failure raises. SQLite's own: from what is said to it past SQLAlchemy, and when
+a connection is made."""
 
 _URL_FIX = (
     "Set it like sqlite:///flowengine-data/flowengine.db or postgresql://user:password@host/name."
@@ -74,6 +79,10 @@ class Database:
             yield session
             await session.commit()
 
+    def reader(self) -> Connection:
+        """A connection for a thread that only reads. Raises what the driver raises."""
+        return self.engine.connect().execution_options(**{_IS_WRITING: False})
+
     async def close(self) -> None:
         """Close every connection of `reading` and `writing`, and those that threads left."""
         if self._async is not None:
@@ -98,7 +107,7 @@ class Database:
                 yield session
         except IntegrityError:
             raise
-        except DBAPIError as error:
+        except (DBAPIError, sqlite3.Error, OSError) as error:
             raise unreadable(self.name, error) from error
 
     def _sync_engine(self) -> Engine:

@@ -16,9 +16,10 @@ from typing import Literal
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from flowengine.ids import DEFAULT_PROJECT
 from flowengine.store.database import Database
 from flowengine.store.identities import new_id
-from flowengine.store.tables import DEFAULT_PROJECT, ApiKey, Project
+from flowengine.store.tables import ApiKey, Project
 
 Scope = Literal["read", "call", "edit", "admin"]
 """`read` sees everything but secrets, `call` places and steers calls, `edit` changes what calls

@@ -40,9 +40,12 @@ class MemoryStore:
         self._check_open()
         flow = rows.decode(rows.encode(row.flow, row.id).decode())
         pending = _copy(row.pending, row.id)
+        variables = _copy(row.variables, row.id) or {}
+        metadata = _copy(row.metadata, row.id) or {}
         if row.id in self._kept or await self.call_by_sid(row.carrier, row.carrier_sid):
             raise rows.call_exists(row.id)
-        self._kept[row.id] = _Kept(replace(row, flow=flow, pending=pending))
+        kept = replace(row, flow=flow, pending=pending, variables=variables, metadata=metadata)
+        self._kept[row.id] = _Kept(kept)
 
     async def call(self, call_id: CallId) -> CallRow | None:
         self._check_open()
@@ -74,6 +77,7 @@ class MemoryStore:
 
     async def set_status(self, call_id: CallId, status: str, *, disposition: str = "") -> None:
         kept = self._of(call_id)
+        rows.check_text(disposition)
         ended_at = kept.row.ended_at
         if ended_at is None and status in FINAL:
             ended_at = self._clock.wall().isoformat()

@@ -32,9 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from flowengine.events import Json
-
-DEFAULT_PROJECT = "default"
-"""The project of whoever has only one; it is there from the first start."""
+from flowengine.ids import DEFAULT_PROJECT
 
 _NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -187,6 +185,8 @@ class FlowVersion(OfProject, Base):
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     hash: Mapped[str]
     document: Mapped[dict[str, Json]]
+    subflows: Mapped[dict[str, Json]]
+    """The versions of the flows that it calls, by id, as they were when it was published."""
     message: Mapped[str]
     author: Mapped[str]
     created_at: Mapped[datetime]

@@ -10,29 +10,30 @@ their own, so that calls go on; barriers fail at once.
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import structlog
+from sqlalchemy import Connection
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from flowengine.errors import StoreError
 from flowengine.ids import CallId
-from flowengine.store import schema
-from flowengine.store.rows import epoch_of
+from flowengine.store import dialects
+from flowengine.store.database import FAULTS, Database
+from flowengine.store.rows import ADD_CHECKPOINT, ADD_EVENTS, bad_value, epoch_of
 
 BATCH_S = 0.1
 BATCH_ROWS = 500
 _RETRY_FIRST_S = 0.25
 _RETRY_LONGEST_S = 5.0
-# Beside SQLite's own, what binding a value may raise: nothing may end the thread, or those who
-# wait for it would wait for ever.
-_FAULTS = (sqlite3.Error, ValueError, OverflowError, MemoryError)
+# Beside the database's own, what binding a value may raise: nothing may end the thread, or those
+# who wait for it would wait for ever.
+_FAULTS = (*FAULTS, ValueError, OverflowError, MemoryError)
 
 log = structlog.get_logger(__name__)
 
@@ -70,7 +71,7 @@ class Change:
     flushed to the disk, so that it outlives a power cut too.
     """
 
-    run: Callable[[sqlite3.Connection], Any]
+    run: Callable[[Connection], Any]
     is_barrier: bool = False
     is_synced: bool = False
     answer: Future[Any] = field(default_factory=Future)
@@ -102,15 +103,13 @@ class Writer:
 
     def __init__(
         self,
-        path: Path,
+        database: Database,
         *,
-        busy_ms: int,
         most_bytes: int,
         on_degraded: Callable[[StoreError], None],
         on_recovered: Callable[[], None],
     ) -> None:
-        self._path = path
-        self._busy_ms = busy_ms
+        self._database = database
         self._most_bytes = most_bytes
         self._on_degraded = on_degraded
         self._on_recovered = on_recovered
@@ -121,7 +120,7 @@ class Writer:
         self._is_urgent = False
         self._is_closing = False
         self._parked: list[Append | Snapshot] = []
-        self._connection: sqlite3.Connection | None = None
+        self._connection: Connection | None = None
         self._is_full_sync = False
         self._retry_s = _RETRY_FIRST_S
         self._retry_at = 0.0
@@ -227,8 +226,7 @@ class Writer:
 
     def _retry(self) -> None:
         try:
-            # A write of one page, so that a disk without room is found out with nothing parked.
-            self._connected().execute(f"PRAGMA user_version = {len(schema.MIGRATIONS)}")
+            dialects.probe(self._connected())
             while self._parked:
                 batch = self._parked[: _batch_length(self._parked)]
                 self._commit(batch)
@@ -261,43 +259,44 @@ class Writer:
     def _commit(self, batch: Sequence[Item]) -> list[Answer]:
         """One transaction, in order; what the changes answer is given out after the commit."""
         connection = self._connected()
-        self._sync_fully(
-            connection, any(isinstance(item, Change) and item.is_synced for item in batch)
-        )
-        connection.execute("BEGIN IMMEDIATE")
+        is_full = any(isinstance(item, Change) and item.is_synced for item in batch)
+        if is_full != self._is_full_sync:
+            dialects.set_sync(connection, is_full=is_full)
+            self._is_full_sync = is_full
         try:
-            epochs: dict[CallId, int | None] = {}
-            answers: list[Answer] = []
-            for item in batch:
-                if isinstance(item, Change):
-                    answers.append(_ran(connection, item))
-                    # A claim may have raised an epoch.
-                    epochs.clear()
-                    continue
-                if item.call_id not in epochs:
-                    epochs[item.call_id] = epoch_of(connection, item.call_id)
-                _store(connection, item, epochs[item.call_id])
-            connection.execute("COMMIT")
-        except _FAULTS:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
+            with connection.begin():
+                dialects.begun(connection, is_full=is_full)
+                return self._written(connection, batch)
+        except SQLAlchemyError as error:
+            if connection.invalidated or getattr(error, "connection_invalidated", False):
+                # The server is gone or has thrown us out; the next commit makes a new connection.
+                self._disconnect()
             raise
+
+    def _written(self, connection: Connection, batch: Sequence[Item]) -> list[Answer]:
+        epochs: dict[CallId, int | None] = {}
+        answers: list[Answer] = []
+        for item in batch:
+            if isinstance(item, Change):
+                answers.append(_ran(connection, item))
+                # A claim may have raised an epoch.
+                epochs.clear()
+                continue
+            if item.call_id not in epochs:
+                epochs[item.call_id] = epoch_of(connection, item.call_id)
+            _store(connection, item, epochs[item.call_id])
         return answers
 
-    def _connected(self) -> sqlite3.Connection:
+    def _connected(self) -> Connection:
         if self._connection is None:
-            self._connection = schema.connect(self._path, self._busy_ms)
+            self._connection = self._database.engine.connect()
             self._is_full_sync = False
         return self._connection
 
-    def _sync_fully(self, connection: sqlite3.Connection, is_full: bool) -> None:
-        if is_full != self._is_full_sync:
-            connection.execute(f"PRAGMA synchronous = {'FULL' if is_full else 'NORMAL'}")
-            self._is_full_sync = is_full
-
     def _disconnect(self) -> None:
         if self._connection is not None:
-            self._connection.close()
+            with contextlib.suppress(*FAULTS):
+                self._connection.close()
             self._connection = None
 
 
@@ -323,19 +322,18 @@ def _batch_length(items: Sequence[Item]) -> int:
     return len(items)
 
 
-def _ran(connection: sqlite3.Connection, change: Change) -> Answer:
+def _ran(connection: Connection, change: Change) -> Answer:
     try:
-        return change, change.run(connection), None
+        if connection.dialect.name == "sqlite":
+            return change, change.run(connection), None
+        # On PostgreSQL a refused statement spoils the transaction, but for a savepoint.
+        with connection.begin_nested():
+            return change, change.run(connection), None
     except StoreError as error:
         return change, None, error
-    except (ValueError, OverflowError) as error:
+    except (ValueError, OverflowError, DataError, IntegrityError) as error:
         # Raised while values are bound, so nothing was changed.
-        refusal = StoreError(
-            "bad_value",
-            f"A value cannot be stored ({type(error).__name__}).",
-            fix="Store text that is valid Unicode and integers of 64 bits.",
-        )
-        return change, None, refusal
+        return change, None, bad_value(error)
 
 
 def _give(answers: Sequence[Answer]) -> None:
@@ -346,7 +344,7 @@ def _give(answers: Sequence[Answer]) -> None:
             change.answer.set_exception(error)
 
 
-def _store(connection: sqlite3.Connection, item: Append | Snapshot, held_by: int | None) -> None:
+def _store(connection: Connection, item: Append | Snapshot, held_by: int | None) -> None:
     if held_by != item.epoch:
         _note(
             log.warning,
@@ -358,15 +356,22 @@ def _store(connection: sqlite3.Connection, item: Append | Snapshot, held_by: int
         return
     if isinstance(item, Snapshot):
         connection.execute(
-            "INSERT INTO call_checkpoint (call_id, epoch, body) VALUES (?, ?, ?)"
-            " ON CONFLICT (call_id) DO UPDATE SET epoch = excluded.epoch, body = excluded.body",
-            (item.call_id, item.epoch, item.body),
+            ADD_CHECKPOINT, {"call_id": item.call_id, "epoch": item.epoch, "body": item.body}
         )
         return
-    done = connection.executemany(
-        "INSERT INTO call_event (call_id, epoch, seq, at_ms, family, body)"
-        " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-        [(item.call_id, item.epoch, *record) for record in item.records],
+    done = connection.execute(
+        ADD_EVENTS,
+        [
+            {
+                "call_id": item.call_id,
+                "epoch": item.epoch,
+                "seq": seq,
+                "at_ms": at_ms,
+                "family": family,
+                "body": body,
+            }
+            for seq, at_ms, family, body in item.records
+        ],
     )
     if done.rowcount != item.rows:
         _note(

@@ -17,12 +17,8 @@ from flowengine.api.service import Service
 from flowengine.app import Engine
 from flowengine.clock import Clock, RealClock
 from flowengine.settings import load_settings
-from flowengine.store.database import Database
 from flowengine.store.keys import first_key, issue
-from flowengine.store.memory import MemoryStore
 from flowengine.store.tables import Project
-from flowengine.tokens import ValueCipher
-from tests.runtime.flows import MENU
 
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
 
@@ -81,19 +77,17 @@ async def an_api(
     url: str, folder: Path, *, clock: Clock | None = None, **settings: str
 ) -> AsyncIterator[Api]:
     """Serve the API over the prepared database of this URL."""
-    database = Database(url)
     clock = clock or RealClock()
-    flow = folder / "flow.json"
-    flow.write_text(json.dumps(MENU))
-    engine = Engine(
-        load_settings({"FLOWENGINE_DATA": str(folder / "data"), **settings}),
-        flow,
-        store=MemoryStore(clock),
-        clock=clock,
-    )
-    service = Service(engine, database, ValueCipher("a test's"), clock)
+    environ = {
+        "FLOWENGINE_DATA": str(folder / "data"),
+        "FLOWENGINE_DATABASE_URL": url,
+        "FLOWENGINE_SECRET_KEY": "a test's",
+        **settings,
+    }
+    engine = Engine(load_settings(environ), clock=clock)
+    service = Service(engine)
     app = create_app([], engine.not_ready, engine.vendors.health.told, service)
-    async with database.writing(None) as session:
+    async with engine.database.writing(None) as session:
         key = await first_key(session, clock.wall())
         session.add(Project(id="other", name="Other", settings={}, created_at=clock.wall()))
         await session.flush()
@@ -104,7 +98,6 @@ async def an_api(
     async with httpx2.AsyncClient(transport=transport, base_url="http://api.test") as http:
         yield Api(app, service, http, Asker(http, key), Asker(http, other))
     await engine.close(0)
-    await database.close()
 
 
 def code_of(answer: httpx2.Response) -> tuple[int, str]:

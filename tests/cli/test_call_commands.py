@@ -14,9 +14,9 @@ from flowengine.errors import CallError, ConfigError, FlowError
 from flowengine.flow.program import Program
 from flowengine.ids import CallId
 from flowengine.ports import CallRow
-from flowengine.store.sqlite import SqliteStore
 from flowengine.testing.simulation import Caller, SimulatedCall, simulate
 from tests.runtime.small_flows import DESK, INNER, desk, shop
+from tests.store.calls import open_store
 
 pytestmark = pytest.mark.conversation
 
@@ -55,7 +55,7 @@ def keep(data: Path, program: Program, call: SimulatedCall) -> None:
     )
 
     async def write() -> None:
-        store = SqliteStore(data / "flowengine.db")
+        store = open_store(data / "flowengine.db")
         await store.add_call(row)
         store.append(ID, 0, call.journal)
         await store.close()
@@ -139,8 +139,8 @@ def test_a_call_that_is_not_there() -> None:
 
 
 @pytest.mark.usefixtures("data")
-def test_only_sqlite_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FLOWENGINE_DATABASE_URL", "postgres://localhost/calls")
+def test_a_database_that_we_do_not_speak_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLOWENGINE_DATABASE_URL", "mysql://localhost/calls")
     with pytest.raises(ConfigError) as caught:
         run("why", "last")
-    assert caught.value.code == "unknown_database"
+    assert caught.value.code == "bad_database_url"

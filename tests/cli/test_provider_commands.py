@@ -20,13 +20,13 @@ from flowengine.ids import CallId
 from flowengine.ports import CallRow, JournalRecord
 from flowengine.providers.round_trip import Trip, round_trips
 from flowengine.providers.settings import ProviderSettings
-from flowengine.store.sqlite import SqliteStore
 from flowengine.testing.providers.openai import Answer
 from flowengine.testing.providers.openai_audio import FakeOpenAiAudio
 from flowengine.testing.providers.serving import KEY, Fault
 from tests.cli.test_call_commands import run
 from tests.runtime.flows import MENU
 from tests.runtime.house import Vendors, vendors
+from tests.store.calls import open_store
 
 pytestmark = pytest.mark.conversation
 
@@ -218,7 +218,7 @@ def test_the_cost_of_a_stored_call(clean: Path) -> None:
 
     async def write() -> None:
         (clean / "data").mkdir()
-        store = SqliteStore(clean / "data" / "flowengine.db")
+        store = open_store(clean / "data" / "flowengine.db")
         await store.add_call(row)
         store.append(row.id, 0, records)
         await store.close()
@@ -277,5 +277,9 @@ def test_doctor_opens_the_store(clean: Path, monkeypatch: pytest.MonkeyPatch) ->
     (clean / "data" / "flowengine.db").write_bytes(b"this is no database at all" * 100)
     result = run("doctor")
     assert result.exit_code == 1
-    monkeypatch.setenv("FLOWENGINE_DATABASE_URL", "postgres://host/base")
-    assert "Only sqlite can be read." in run("doctor").stdout
+    monkeypatch.setenv("FLOWENGINE_DATABASE_URL", "mysql://host/base")
+    assert "No store speaks 'mysql'." in run("doctor").stdout
+    monkeypatch.setenv("FLOWENGINE_DATABASE_URL", "postgresql://me:hidden@127.0.0.1:1/base")
+    told = run("doctor").stdout
+    assert "Check that the database is up" in told
+    assert "hidden" not in told

@@ -20,10 +20,10 @@ from flowengine.events import NodeEntered, TransferEnded, UtteranceSpoken
 from flowengine.ids import CallId
 from flowengine.ports import CallOffer, CallRow, DialReport, Reconnect, Refuse, StreamTicket
 from flowengine.runtime.transfers import after_dial, dial_of
-from flowengine.store.sqlite import SqliteStore
 from flowengine.testing.phone import DialPlan, Phone
 from tests.runtime.flows import MENU, TRANSFER
 from tests.runtime.house import AUTH_TOKEN, CALLED, CALLER, Vendors, free_port, running, vendors
+from tests.store.calls import open_store
 
 pytestmark = [pytest.mark.api, pytest.mark.anyio]
 
@@ -254,7 +254,7 @@ async def test_a_killed_process_costs_the_caller_one_sentence(tmp_path: Path) ->
             await second.communicate()
             assert second.returncode == 0
         await ringing.__aexit__(None, None, None)
-    store = SqliteStore(tmp_path / "data" / "flowengine.db")
+    store = open_store(tmp_path / "data" / "flowengine.db")
     (row,) = await store.calls(5)
     records = await store.journal(row.id)
     await store.close()

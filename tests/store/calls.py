@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 from flowengine.ids import CallId
 from flowengine.ports import CallRow, JournalRecord
+from flowengine.store.calls import SqlStore
+from flowengine.store.database import BUSY_MS, Database, sqlite_url
+from flowengine.store.schema import prepare
+
+
+def open_store(where: Path | str, *, busy_ms: int = BUSY_MS, **more: Any) -> SqlStore:
+    """The store of calls in a SQLite file or at a URL, brought up to date."""
+    url = sqlite_url(where) if isinstance(where, Path) else where
+    database = Database(url, busy_ms=busy_ms)
+    prepare(database)
+    return SqlStore(database, **more)
 
 
 def a_call(name: str = "call_1", *, sid: str | None = None) -> CallRow:

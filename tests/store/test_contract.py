@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
@@ -15,8 +14,8 @@ from flowengine.errors import StoreError
 from flowengine.ids import CallId
 from flowengine.ports import CallStore, JournalRecord
 from flowengine.store.memory import MemoryStore
-from flowengine.store.sqlite import SqliteStore
-from tests.store.calls import a_call, a_record
+from tests.databases import KINDS, prepared_database
+from tests.store.calls import a_call, a_record, open_store
 
 pytestmark = pytest.mark.unit
 
@@ -37,21 +36,23 @@ Play = Callable[[CallStore], Awaitable[None]]
 Run = Callable[[Play], None]
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def run(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
+@pytest.fixture(params=["memory", *KINDS])
+def run(request: pytest.FixtureRequest) -> Run:
     """Runs a play with a fresh store, and closes it."""
 
-    async def whole(play: Play) -> None:
-        clock = Minutes(NOON)
-        store: CallStore
-        if request.param == "memory":
-            store = MemoryStore(clock)
-        else:
-            store = SqliteStore(tmp_path / "calls.db", clock=clock)
+    async def whole(store: CallStore, play: Play) -> None:
         await play(store)
         await store.close()
 
-    return lambda play: asyncio.run(whole(play))
+    def started(play: Play) -> None:
+        clock = Minutes(NOON)
+        if request.param == "memory":
+            asyncio.run(whole(MemoryStore(clock), play))
+            return
+        with prepared_database(request.param) as url:
+            asyncio.run(whole(open_store(url, clock=clock), play))
+
+    return started
 
 
 async def begun(store: CallStore, call_id: CallId = ONE) -> int:
@@ -65,7 +66,15 @@ async def begun(store: CallStore, call_id: CallId = ONE) -> int:
 
 def test_a_call_is_read_back_as_it_was_added(run: Run) -> None:
     async def play(store: CallStore) -> None:
-        row = replace(a_call(), pending={"step": "hang_up"}, disposition="x")
+        row = replace(
+            a_call(),
+            pending={"step": "hang_up"},
+            disposition="x",
+            project_id="clinic",
+            flow_version=3,
+            variables={"name": "Zoë", "visits": 2},
+            metadata={"crm": ["a", None]},
+        )
         await store.add_call(row)
         assert await store.call(ONE) == row
         assert await store.call_by_sid("twilio", row.carrier_sid) == row
@@ -263,5 +272,19 @@ def test_a_closed_store_says_so(run: Run) -> None:
             with pytest.raises(StoreError) as caught:
                 await act
             assert caught.value.code == "store_closed"
+
+    run(play)
+
+
+def test_text_that_a_database_does_not_hold_harms_only_itself(run: Run) -> None:
+    async def play(store: CallStore) -> None:
+        epoch = await begun(store)
+        store.append(ONE, epoch, [JournalRecord(1, 0, "fact", {"text": "a\0b"})])
+        for text in ("\ud800", "a\0b"):
+            with pytest.raises(StoreError) as caught:
+                await store.set_status(ONE, "ringing", disposition=text)
+            assert caught.value.code == "bad_value"
+        await store.written(ONE)
+        assert (await store.journal(ONE))[0].body == {"text": "a\0b"}
 
     run(play)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -15,8 +13,8 @@ from flowengine.errors import StoreError
 from flowengine.ids import CallId
 from flowengine.ports import CallStore
 from flowengine.store.memory import MemoryStore
-from flowengine.store.sqlite import SqliteStore
-from tests.store.calls import a_call, a_record
+from tests.databases import KINDS, prepared_database
+from tests.store.calls import a_call, a_record, open_store
 
 pytestmark = pytest.mark.unit
 
@@ -114,11 +112,12 @@ def test_the_memory_store_is_the_model(script: list[Step]) -> None:
     asyncio.run(compare(MemoryStore(), script))
 
 
-@given(steps)
-@settings(max_examples=60, deadline=None)
-def test_the_sqlite_store_is_the_model(script: list[Step]) -> None:
-    async def whole(folder: str) -> None:
-        await compare(SqliteStore(Path(folder) / "calls.db"), script)
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_store_is_the_model(kind: str) -> None:
+    @given(steps)
+    @settings(max_examples=60 if kind == "sqlite" else 25, deadline=None)
+    def held_against(script: list[Step]) -> None:
+        with prepared_database(kind) as url:
+            asyncio.run(compare(open_store(url), script))
 
-    with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(whole(folder))
+    held_against()

@@ -13,7 +13,7 @@ from sqlalchemy.exc import StatementError
 from sqlalchemy.orm.exc import StaleDataError
 
 from flowengine.store.database import Database
-from flowengine.store.migrate import prepare
+from flowengine.store.schema import prepare
 from flowengine.store.scope import OtherProject
 from flowengine.store.tables import Flow, Number, Project
 from tests.databases import KINDS, fresh_database

@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine, event
 
 from flowengine.errors import StoreError
 from flowengine.ids import CallId
 from flowengine.ports import JournalRecord
-from flowengine.store import rows, schema
-from flowengine.store.sqlite import BUSY_MS, MOST_BYTES, SqliteStore
+from flowengine.store import rows
+from flowengine.store.calls import MOST_BYTES, SqlStore
+from flowengine.store.database import BUSY_MS, Database, sqlite_url
+from flowengine.store.schema import prepare
 from flowengine.store.writer import Change, Writer
-from tests.store.calls import a_call, a_record
+from tests.store.calls import a_call, a_record, open_store
 
 pytestmark = pytest.mark.unit
 
@@ -29,20 +33,24 @@ class Disk:
 
     def __init__(self) -> None:
         self.pages = 0
-        self._connect = schema.connect
 
-    def connect(self, path: Path, busy_ms: int) -> sqlite3.Connection:
-        connection = self._connect(path, busy_ms)
+    def fills(self, path: Path) -> None:
+        """Leave room for a few pages more than the file has."""
+        with sqlite3.connect(path) as connection:
+            (has,) = connection.execute("PRAGMA page_count").fetchone()
+        self.pages = has + 4
+
+    def connected(self, connection: sqlite3.Connection, _record: object) -> None:
         if self.pages:
             connection.execute(f"PRAGMA max_page_count = {self.pages}")
-        return connection
 
 
 @pytest.fixture
-def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+def disk() -> Iterator[Disk]:
     made = Disk()
-    monkeypatch.setattr(schema, "connect", made.connect)
-    return made
+    event.listen(Engine, "connect", made.connected)
+    yield made
+    event.remove(Engine, "connect", made.connected)
 
 
 class Health:
@@ -63,8 +71,8 @@ class Health:
 
 def opened(
     path: Path, health: Health, *, busy_ms: int = BUSY_MS, most_bytes: int = MOST_BYTES
-) -> SqliteStore:
-    return SqliteStore(
+) -> SqlStore:
+    return open_store(
         path,
         on_degraded=health.degraded,
         on_recovered=health.is_recovered.set,
@@ -73,7 +81,7 @@ def opened(
     )
 
 
-async def begun(store: SqliteStore) -> None:
+async def begun(store: SqlStore) -> None:
     await store.add_call(a_call())
     await store.issue_stream(ONE, "nonce")
     assert await store.claim_stream(ONE, "nonce") == 1
@@ -83,7 +91,7 @@ def wide(seq: int) -> JournalRecord:
     return JournalRecord(seq, 0, "fact", {"text": "x" * 2000})
 
 
-async def code_of(store: SqliteStore) -> str:
+async def code_of(store: SqlStore) -> str:
     with pytest.raises(StoreError) as caught:
         await store.written(ONE)
     return caught.value.code
@@ -93,7 +101,7 @@ def test_the_file_is_its_owners_alone_and_in_wal_mode(tmp_path: Path) -> None:
     path = tmp_path / "below" / "calls.db"
 
     async def play() -> None:
-        store = SqliteStore(path)
+        store = open_store(path)
         await begun(store)
         modes = {file.name: file.stat().st_mode & 0o777 for file in path.parent.iterdir()}
         assert modes == dict.fromkeys(("calls.db", "calls.db-wal", "calls.db-shm"), 0o600)
@@ -102,20 +110,19 @@ def test_the_file_is_its_owners_alone_and_in_wal_mode(tmp_path: Path) -> None:
     asyncio.run(play())
     with sqlite3.connect(path) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-        assert connection.execute("PRAGMA user_version").fetchone() == (len(schema.MIGRATIONS),)
 
 
 def test_a_file_that_others_could_read_is_closed_to_them(tmp_path: Path) -> None:
     path = tmp_path / "calls.db"
     path.touch()
     path.chmod(0o644)
-    schema.prepare(path, BUSY_MS)
+    prepare(Database(sqlite_url(path)))
     assert path.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_claim_fences_what_stands_behind_it_in_the_same_batch(tmp_path: Path) -> None:
     async def play() -> None:
-        store = SqliteStore(tmp_path / "calls.db")
+        store = open_store(tmp_path / "calls.db")
         await begun(store)
         await store.issue_stream(ONE, "again")
         claim = Change(lambda at: rows.change_claim(at, ONE, "again"))
@@ -137,7 +144,7 @@ def test_closing_writes_what_was_handed_in(tmp_path: Path) -> None:
     path = tmp_path / "calls.db"
 
     async def write() -> None:
-        store = SqliteStore(path)
+        store = open_store(path)
         await begun(store)
         for seq in range(1, 1301):
             store.append(ONE, 1, [a_record(seq)])
@@ -146,7 +153,7 @@ def test_closing_writes_what_was_handed_in(tmp_path: Path) -> None:
         await store.close()
 
     async def read() -> None:
-        store = SqliteStore(path)
+        store = open_store(path)
         assert await store.journal(ONE) == [a_record(seq) for seq in range(1, 1301)]
         assert await store.checkpoint(ONE) == {"seq": 1300}
         await store.close()
@@ -157,7 +164,7 @@ def test_closing_writes_what_was_handed_in(tmp_path: Path) -> None:
 
 def test_a_claim_of_one_store_fences_another_on_the_same_file(tmp_path: Path) -> None:
     async def play() -> None:
-        old, new = (SqliteStore(tmp_path / "calls.db") for _ in range(2))
+        old, new = (open_store(tmp_path / "calls.db") for _ in range(2))
         await begun(old)
         old.append(ONE, 1, [a_record(1)])
         await old.written(ONE)
@@ -181,7 +188,7 @@ def test_a_full_disk_degrades_and_room_mends(tmp_path: Path, disk: Disk) -> None
         store = opened(tmp_path / "calls.db", health)
         await begun(store)
         await store.close()
-        disk.pages = 12
+        disk.fills(tmp_path / "calls.db")
         store = opened(tmp_path / "calls.db", health)
         for seq in range(1, 201):
             store.append(ONE, 1, [wide(seq)])
@@ -211,7 +218,7 @@ def test_a_journal_that_does_not_fit_ends_there_without_a_hole(tmp_path: Path, d
         store = opened(tmp_path / "calls.db", health)
         await begun(store)
         await store.close()
-        disk.pages = 12
+        disk.fills(tmp_path / "calls.db")
         store = opened(tmp_path / "calls.db", health, most_bytes=100_000)
         for seq in range(1, 101):
             store.append(ONE, 1, [wide(seq)])
@@ -263,7 +270,7 @@ def test_closing_a_store_that_cannot_write_says_so(tmp_path: Path) -> None:
     path = tmp_path / "calls.db"
 
     async def play() -> None:
-        store = SqliteStore(path, busy_ms=20)
+        store = open_store(path, busy_ms=20)
         await begun(store)
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
@@ -282,13 +289,13 @@ def test_a_listener_that_raises_stops_nothing(tmp_path: Path, disk: Disk) -> Non
 
     async def play() -> None:
         health = Health()
-        store = SqliteStore(
+        store = open_store(
             tmp_path / "calls.db", on_degraded=broken, on_recovered=health.is_recovered.set
         )
         await begun(store)
         await store.close()
-        disk.pages = 12
-        store = SqliteStore(
+        disk.fills(tmp_path / "calls.db")
+        store = open_store(
             tmp_path / "calls.db", on_degraded=broken, on_recovered=health.is_recovered.set
         )
         store.append(ONE, 1, [wide(seq) for seq in range(1, 100)])
@@ -303,7 +310,7 @@ def test_a_listener_that_raises_stops_nothing(tmp_path: Path, disk: Disk) -> Non
 
 def test_text_that_is_no_unicode_harms_only_itself(tmp_path: Path) -> None:
     async def play() -> None:
-        store = SqliteStore(tmp_path / "calls.db")
+        store = open_store(tmp_path / "calls.db")
         await begun(store)
         store.append(ONE, 1, [a_record(1)])
         with pytest.raises(StoreError) as caught:
@@ -318,7 +325,7 @@ def test_text_that_is_no_unicode_harms_only_itself(tmp_path: Path) -> None:
 
 def test_a_cancelled_wait_leaves_the_store_whole(tmp_path: Path) -> None:
     async def play() -> None:
-        store = SqliteStore(tmp_path / "calls.db")
+        store = open_store(tmp_path / "calls.db")
         await begun(store)
         for _ in range(20):
             with pytest.raises(TimeoutError):
@@ -331,21 +338,16 @@ def test_a_cancelled_wait_leaves_the_store_whole(tmp_path: Path) -> None:
     asyncio.run(play())
 
 
-def test_claims_and_barriers_are_synced_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_claims_and_barriers_are_synced_and_nothing_else(tmp_path: Path) -> None:
     said: list[str] = []
-    connect = schema.connect
 
-    def traced(path: Path, busy_ms: int) -> sqlite3.Connection:
-        connection = connect(path, busy_ms)
+    def connected(connection: sqlite3.Connection, _record: object) -> None:
         connection.set_trace_callback(said.append)
-        return connection
 
-    monkeypatch.setattr(schema, "connect", traced)
+    event.listen(Engine, "connect", connected)
 
     async def play() -> list[tuple[str, str]]:
-        store = SqliteStore(tmp_path / "calls.db")
+        store = open_store(tmp_path / "calls.db")
         said.clear()
         await begun(store)
         store.append(ONE, 1, [a_record(1)])
@@ -374,6 +376,7 @@ def test_claims_and_barriers_are_synced_and_nothing_else(
         ("FULL", "INSERT INTO call_event"),
         ("NORMAL", "UPDATE call SET"),
     ]
+    event.remove(Engine, "connect", connected)
 
 
 def test_a_write_is_one_transaction_of_at_most_500_rows(
@@ -389,7 +392,7 @@ def test_a_write_is_one_transaction_of_at_most_500_rows(
     monkeypatch.setattr(Writer, "_commit", counted)
 
     async def play() -> None:
-        store = SqliteStore(tmp_path / "calls.db")
+        store = open_store(tmp_path / "calls.db")
         await begun(store)
         sizes.clear()
         for seq in range(1, 1201):
@@ -415,7 +418,7 @@ def test_a_file_that_is_no_store_is_refused(
     else:
         path.write_bytes(content)
     with pytest.raises(StoreError) as caught:
-        SqliteStore(path)
+        open_store(path)
     assert caught.value.code == code
     assert str(tmp_path) not in str(caught.value)
 
@@ -426,5 +429,5 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     connection.execute("PRAGMA user_version = 99")
     connection.close()
     with pytest.raises(StoreError) as caught:
-        SqliteStore(path)
+        open_store(path)
     assert caught.value.code == "schema_too_new"

@@ -1,4 +1,4 @@
-"""A worker of its own process, for the tests: `python -m tests.store.worker ACT FILE`."""
+"""A worker of its own process, for the tests: `python -m tests.store.worker ACT URL`."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ import asyncio
 import sys
 
 from flowengine.ids import CallId
-from flowengine.store.sqlite import SqliteStore
-from tests.store.calls import a_record
+from tests.store.calls import a_record, open_store
 
 CALLS = 40
 
 
-async def claim(path: str) -> None:
+async def claim(url: str) -> None:
     """Claim the stream of every call; prints the index of each that was won."""
-    store = SqliteStore(path)
+    store = open_store(url)
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.readline)
     for index in range(CALLS):
@@ -23,9 +22,9 @@ async def claim(path: str) -> None:
     await store.close()
 
 
-async def write(path: str) -> None:
+async def write(url: str) -> None:
     """Journal until killed; prints the number of each record that is promised to be on disk."""
-    store = SqliteStore(path)
+    store = open_store(url)
     call_id = CallId("call_0")
     seq = 0
     while True:

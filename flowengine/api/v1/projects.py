@@ -15,9 +15,10 @@ from flowengine.api.pages import Page, Pages
 from flowengine.api.problems import Refused, not_found, refusals
 from flowengine.api.routes import Body, group
 from flowengine.api.service import TheService
+from flowengine.ids import DEFAULT_PROJECT
 from flowengine.store.audit import note
 from flowengine.store.keys import Holder, issue
-from flowengine.store.tables import DEFAULT_PROJECT, Project
+from flowengine.store.tables import Project
 
 router = group("projects")
 

@@ -111,6 +111,7 @@ def _flows() -> None:
         sa.Column("number", sa.Integer, autoincrement=False, nullable=False),
         sa.Column("hash", sa.String, nullable=False),
         sa.Column("document", JSON, nullable=False),
+        sa.Column("subflows", JSON, nullable=False),
         sa.Column("message", sa.String, nullable=False),
         sa.Column("author", sa.String, nullable=False),
         sa.Column("created_at", TIME, nullable=False),

@@ -1,4 +1,4 @@
-"""The store in one SQLite file: nothing to install, and safe with several processes.
+"""The store of calls in the database, SQLite or PostgreSQL; safe with several processes.
 
 `append` and `save_checkpoint` only queue; the writer thread commits. What is awaited goes through
 the same queue, so it happens after everything that was appended before. Reads have a connection
@@ -8,14 +8,14 @@ and a thread of their own and see what is committed.
 from __future__ import annotations
 
 import asyncio
-import sqlite3
+import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import structlog
+from sqlalchemy import Connection
 
 from flowengine.clock import Clock, RealClock
 from flowengine.errors import StoreError
@@ -23,11 +23,10 @@ from flowengine.events import Json
 from flowengine.ids import CallId
 from flowengine.ports import CallRow, JournalRecord
 from flowengine.runtime.lifecycle import FINAL
-from flowengine.store import rows, schema
+from flowengine.store import rows
+from flowengine.store.database import FAULTS, Database, unreadable
 from flowengine.store.writer import Append, Change, Snapshot, Writer, closed_error, degraded_error
 
-BUSY_MS = 2000
-"""How long the writer waits for another process's transaction before it is degraded."""
 MOST_BYTES = 32 * 1024 * 1024
 """Journal and checkpoints that are kept in memory while the disk cannot take them."""
 _CALLS_KNOWN = 10_000
@@ -36,35 +35,28 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 
-class SqliteStore:
-    """`ports.CallStore` on a file; the file is opened, and made if need be, at once."""
+class SqlStore:
+    """`ports.CallStore` on a database that was prepared."""
 
     def __init__(
         self,
-        path: Path | str,
+        database: Database,
         *,
         clock: Clock | None = None,
         on_degraded: Callable[[StoreError], None] | None = None,
         on_recovered: Callable[[], None] | None = None,
-        busy_ms: int = BUSY_MS,
         most_bytes: int = MOST_BYTES,
     ) -> None:
-        """Open the store. Raises StoreError.
-
-        `on_degraded` and `on_recovered` are called on the writer's thread.
-        """
-        self._path = Path(path)
+        """`on_degraded` and `on_recovered` are called on the writer's thread."""
+        self._database = database
         self._clock = clock or RealClock()
-        self._busy_ms = busy_ms
-        schema.prepare(self._path, busy_ms)
         self._writer = Writer(
-            self._path,
-            busy_ms=busy_ms,
+            database,
             most_bytes=most_bytes,
             on_degraded=on_degraded or (lambda error: None),
             on_recovered=on_recovered or (lambda: None),
         )
-        self._reader: sqlite3.Connection | None = None
+        self._reader: Connection | None = None
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="flowengine-store-read")
         self._is_closed = False
         self._appended: OrderedDict[CallId, int] = OrderedDict()
@@ -79,19 +71,19 @@ class SqliteStore:
 
     async def add_call(self, row: CallRow) -> None:
         """Store a new call. Raises StoreError(`call_exists`)."""
-        flow = rows.encode(row.flow, row.id).decode()
-        pending = _pending_text(row.pending, row.id)
-        await self._change(lambda at: rows.change_add(at, row, flow, pending))
+        json = {
+            "flow": rows.encode(row.flow, row.id).decode(),
+            "variables": rows.encode(row.variables, row.id).decode(),
+            "metadata": rows.encode(row.metadata, row.id).decode(),
+            "pending": _pending_text(row.pending, row.id),
+        }
+        await self._change(lambda at: rows.change_add(at, row, json))
 
     async def call(self, call_id: CallId) -> CallRow | None:
-        return await self._read(lambda at: rows.select_call(at, "id = ?", call_id))
+        return await self._read(lambda at: rows.select_call(at, call_id))
 
     async def call_by_sid(self, carrier: str, carrier_sid: str) -> CallRow | None:
-        return await self._read(
-            lambda at: rows.select_call(
-                at, "carrier = ? AND carrier_sid = ? AND carrier_sid <> ''", carrier, carrier_sid
-            )
-        )
+        return await self._read(lambda at: rows.select_call_by_sid(at, carrier, carrier_sid))
 
     async def calls(self, limit: int) -> list[CallRow]:
         return await self._read(lambda at: rows.select_calls(at, limit))
@@ -142,14 +134,14 @@ class SqliteStore:
 
     async def checkpoint(self, call_id: CallId) -> Mapping[str, Json] | None:
         """The last checkpoint that is committed."""
-        return await self._read(lambda at: _select_checkpoint(at, call_id))
+        return await self._read(lambda at: rows.select_checkpoint(at, call_id))
 
     async def journal(self, call_id: CallId) -> list[JournalRecord]:
         """The records that are committed, in order."""
-        return await self._read(lambda at: _select_journal(at, call_id))
+        return await self._read(lambda at: rows.select_journal(at, call_id))
 
     async def close(self) -> None:
-        """Write what is queued and close the file. Raises StoreError when it cannot be written."""
+        """Write what is queued and end. Raises StoreError when it cannot be written."""
         if self._is_closed:
             return
         self._is_closed = True
@@ -181,7 +173,7 @@ class SqliteStore:
 
     async def _change(
         self,
-        run: Callable[[sqlite3.Connection], T],
+        run: Callable[[Connection], T],
         *,
         is_barrier: bool = False,
         is_synced: bool = False,
@@ -192,52 +184,32 @@ class SqliteStore:
         answer: T = await asyncio.wrap_future(change.answer)
         return answer
 
-    async def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+    async def _read(self, query: Callable[[Connection], T]) -> T:
         if self._is_closed:
             raise closed_error()
         return await asyncio.get_running_loop().run_in_executor(self._reading, self._query, query)
 
-    def _query(self, query: Callable[[sqlite3.Connection], T]) -> T:
+    def _query(self, query: Callable[[Connection], T]) -> T:
         try:
             if self._reader is None:
-                self._reader = schema.connect(self._path, self._busy_ms)
-            return query(self._reader)
-        except sqlite3.Error as error:
+                self._reader = self._database.reader()
+            with self._reader.begin():
+                return query(self._reader)
+        except FAULTS as error:
             if self._reader is not None:
-                self._reader.close()
+                with contextlib.suppress(*FAULTS):
+                    self._reader.close()
                 self._reader = None
-            raise StoreError(
-                "store_unreadable",
-                f"The call store cannot be read ({type(error).__name__}: {error}).",
-                where=self._path.name,
-                fix="Check the disk and that the file is whole.",
-                retryable=True,
-            ) from error
+            raise unreadable(self._database.name, error) from error
 
 
 def _pending_text(pending: Mapping[str, Json] | None, where: str) -> str | None:
     return None if pending is None else rows.encode(pending, where).decode()
 
 
-def _check_epoch(connection: sqlite3.Connection, call_id: CallId, epoch: int | None) -> None:
+def _check_epoch(connection: Connection, call_id: CallId, epoch: int | None) -> None:
     held_by = rows.epoch_of(connection, call_id)
     if held_by is None:
         raise rows.no_such_call(call_id)
     if epoch is not None and epoch != held_by:
         raise rows.stale_epoch(call_id)
-
-
-def _select_checkpoint(connection: sqlite3.Connection, call_id: CallId) -> dict[str, Json] | None:
-    found: tuple[Any, ...] | None = connection.execute(
-        "SELECT body FROM call_checkpoint WHERE call_id = ?", (call_id,)
-    ).fetchone()
-    return None if found is None else rows.decode(found[0])
-
-
-def _select_journal(connection: sqlite3.Connection, call_id: CallId) -> list[JournalRecord]:
-    found = connection.execute(
-        "SELECT seq, at_ms, family, body FROM call_event WHERE call_id = ? ORDER BY seq", (call_id,)
-    )
-    return [
-        JournalRecord(seq, at_ms, family, rows.decode(body)) for seq, at_ms, family, body in found
-    ]
