@@ -14,7 +14,7 @@ from typing import Protocol
 import structlog
 
 from flowengine.clock import Clock
-from flowengine.errors import FlowengineError
+from flowengine.errors import FlowengineError, RouteError
 from flowengine.events import Json
 from flowengine.flow.language import Language
 from flowengine.ids import CallId
@@ -22,6 +22,7 @@ from flowengine.ports import CallOffer, Refuse
 from flowengine.runtime.published import PublishedFlows, forwarding
 from flowengine.runtime.route_asking import route
 from flowengine.runtime.route_facts import Load, RouteFacts
+from flowengine.runtime.route_reading import parse_table_document
 from flowengine.runtime.routes import FlowTarget, ForwardTarget, RefuseTarget, RouteTable
 from flowengine.runtime.routing import Destination, Router
 from flowengine.runtime.supervisor import Begin, Running
@@ -96,7 +97,15 @@ class Dispatch:
     def _router(self, found: NumberRoutes) -> Router:
         known = self._routers.get(found.e164)
         if known is None or known[:2] != (found.version, found.project_id):
-            router = Router(RouteTable.model_validate(found.routes))
+            parsed = parse_table_document(dict(found.routes), found.e164)
+            if parsed.table is None:
+                raise RouteError(
+                    "bad_routes",
+                    "The number's routing table cannot be read.",
+                    where=", ".join(f"{one.path} {one.code}" for one in parsed.findings),
+                    fix="Set it anew: PUT /v1/numbers/{number}/routes says what is wrong.",
+                )
+            router = Router(parsed.table)
             known = self._routers[found.e164] = (found.version, found.project_id, router)
         return known[2]
 

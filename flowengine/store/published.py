@@ -9,8 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from flowengine.runtime.dispatch import NumberRoutes
 from flowengine.runtime.published import Published
+from flowengine.runtime.route_reading import parse_table_document
 from flowengine.runtime.route_targets import flow_targets
-from flowengine.runtime.routes import FlowTarget, RouteTable
+from flowengine.runtime.routes import FlowTarget
 from flowengine.store.database import Database
 from flowengine.store.tables import FlowTag, FlowVersion, Number, Secret
 from flowengine.tokens import ValueCipher
@@ -46,7 +47,8 @@ class StoredFlows:
             rows = (await session.scalars(select(Number))).all()
         found: list[tuple[str, FlowTarget]] = []
         for row in rows:
-            for target in flow_targets(RouteTable.model_validate(row.routes)):
+            table = parse_table_document(row.routes, row.e164).table
+            for target in flow_targets(table) if table is not None else ():
                 if (row.project_id, target) not in found:
                     found.append((row.project_id, target))
         return found
