@@ -211,5 +211,6 @@ def _status(error: FlowengineError) -> int:
 
 def _pointer(place: Sequence[int | str]) -> str:
     """`("body", "name")` as `/name`; parameters by their own name."""
-    first, *rest = (str(part).replace("~", "~0").replace("/", "~1") for part in place)
+    parts = (str(part).encode(errors="replace").decode() for part in place)
+    first, *rest = (part.replace("~", "~0").replace("/", "~1") for part in parts)
     return "".join(f"/{part}" for part in rest) if first == "body" else ".".join(rest) or first

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
 
-from flowengine.catalog import Catalog, load_catalog
-from flowengine.providers.registry import Kind, offered, provider_names
+from flowengine.catalog import load_catalog
+from flowengine.providers.offers import provider_rows
+from flowengine.providers.registry import provider_names
 from flowengine.providers.round_trip import round_trips
 from flowengine.providers.settings import ProviderSettings
 from flowengine.settings import load_settings
@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
         settings = load_settings()
         catalog = load_catalog(settings.catalog)
         values = ProviderSettings(settings.provider_settings())
-        rows = [_row(name, kinds, values, catalog) for name, kinds in sorted(offered().items())]
+        rows: list[dict[str, Any]] = provider_rows(values, catalog)
         if as_json:
             print(json.dumps(rows, indent=2))
             return
@@ -65,25 +65,6 @@ def register(app: typer.Typer) -> None:
             raise typer.Exit(1)
 
     app.add_typer(group, name="providers")
-
-
-def _row(
-    name: str, kinds: Iterable[Kind], values: ProviderSettings, catalog: Catalog
-) -> dict[str, Any]:
-    """`does`: the ordinary model of each kind and the day it goes."""
-    does = {}
-    for kind in kinds:
-        model = catalog.default_model(name, kind)
-        voice = catalog.default_voice(name) if kind == "tts" else ""
-        known = catalog.model(name, kind, model or voice)
-        sunset = known.sunset.isoformat() if known and known.sunset else None
-        does[kind] = {"model": model or voice, "sunset": sunset}
-    return {
-        "name": name,
-        "has_key": values.has_key(name),
-        "is_set_up": values.is_set_up(name),
-        "does": does,
-    }
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -12,11 +12,23 @@ from flowengine.api import problems
 from flowengine.api.gate import Gate
 from flowengine.api.problems import Problem
 from flowengine.api.service import Service
-from flowengine.api.v1 import audit, keys, projects
+from flowengine.api.v1 import (
+    analytics,
+    audit,
+    campaigns,
+    keys,
+    projects,
+    providers,
+    webhooks,
+)
 
 ROUTERS = (
-    projects.router,
+    campaigns.router,
+    providers.router,
+    webhooks.router,
+    analytics.router,
     keys.router,
+    projects.router,
     audit.router,
 )
 

@@ -12,6 +12,7 @@ from flowengine.api.access import Admin
 from flowengine.api.pages import Page, Pages
 from flowengine.api.routes import Body, group
 from flowengine.api.service import TheService
+from flowengine.api.texts import PlainText
 from flowengine.events import Json
 from flowengine.store.tables import Audit
 
@@ -34,8 +35,8 @@ async def list_changes(
     service: TheService,
     by: Admin,
     pages: Pages,
-    resource: Annotated[str | None, Query(max_length=200, examples=["flow/clinic"])] = None,
-    action: Annotated[str | None, Query(max_length=80, examples=["flow.published"])] = None,
+    resource: Annotated[PlainText | None, Query(max_length=200, examples=["flow/clinic"])] = None,
+    action: Annotated[PlainText | None, Query(max_length=80, examples=["flow.published"])] = None,
 ) -> Page[Change]:
     """The project's changes, latest first."""
     query = select(Audit).order_by(Audit.number.desc()).limit(pages.limit + 1)

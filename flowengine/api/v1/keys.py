@@ -14,6 +14,7 @@ from flowengine.api.pages import Page, Pages
 from flowengine.api.problems import Refused, not_found, refusals
 from flowengine.api.routes import Body, group
 from flowengine.api.service import TheService
+from flowengine.api.texts import PlainText
 from flowengine.store.audit import note
 from flowengine.store.keys import Scope, issue
 from flowengine.store.tables import ApiKey
@@ -26,7 +27,7 @@ KeyId = Annotated[str, Path(pattern=r"^key_[0-9a-f]{32}$")]
 class NewKey(Body):
     """A key to be made."""
 
-    name: str = Field(min_length=1, max_length=100, examples=["CRM"])
+    name: PlainText = Field(min_length=1, max_length=100, examples=["CRM"])
     scopes: list[Scope] = Field(min_length=1, max_length=4, examples=[["read", "call"]])
     expires_at: AwareDatetime | None = None
 

@@ -15,6 +15,7 @@ from flowengine.api.pages import Page, Pages
 from flowengine.api.problems import Refused, not_found, refusals
 from flowengine.api.routes import Body, group
 from flowengine.api.service import TheService
+from flowengine.api.texts import PlainText
 from flowengine.ids import DEFAULT_PROJECT
 from flowengine.store.audit import note
 from flowengine.store.keys import Holder, issue
@@ -49,7 +50,7 @@ class ProjectSettings(Body):
 class ProjectBody(Body):
     """What may be said of a project."""
 
-    name: str = Field(min_length=1, max_length=100, examples=["Harbour clinic"])
+    name: PlainText = Field(min_length=1, max_length=100, examples=["Harbour clinic"])
     settings: ProjectSettings = ProjectSettings()
 
 
