@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import date
+from functools import lru_cache
 from typing import Annotated, TypeAlias
 
 from pydantic import AfterValidator, Field
@@ -45,6 +46,7 @@ def _date(value: str) -> str:
     return value
 
 
+@lru_cache(maxsize=1024)
 def days_of(value: str) -> tuple[int, ...]:
     """The weekdays (0 = Monday) of `"sat"` or `"mon-fri"`; ranges may wrap; () when wrong."""
     first, dash, last = value.partition("-")

@@ -14,6 +14,9 @@ _STAND_INS = {"+266696687", "+2562533", "+7378742833", "+86282452253", "+8656696
 """Carriers that must give a number spell anonymous, blocked, restricted, unavailable or unknown
 on the keys of a phone."""
 
+_LONGEST_NATIONAL = 17
+"""Digits after the country code; a longer number is none."""
+
 
 def facts_of(row: CallRow) -> CallFacts:
     """The `call` of expressions."""
@@ -41,8 +44,32 @@ def is_withheld(address: str) -> bool:
 
 def country(address: str) -> str:
     """The two letters of a number's country; "" when it does not tell."""
+    regions, national = _regions(address)
+    if len(regions) == 1:
+        # Most country codes are of one country: no need to take the number apart.
+        return regions[0] if 2 <= len(national) <= _LONGEST_NATIONAL else ""
     try:
         parsed = phonenumbers.parse(address, None)
     except phonenumbers.NumberParseException:
         return ""
     return phonenumbers.region_code_for_number(parsed) or ""
+
+
+def prepare_countries() -> None:
+    """Load what tells apart the countries that share a code (+1, +7, +44): 0.1 s, once."""
+    for regions in phonenumbers.COUNTRY_CODE_TO_REGION_CODE.values():
+        for region in regions if len(regions) > 1 else ():
+            example = phonenumbers.example_number(region)
+            if example is not None:
+                country(phonenumbers.format_number(example, phonenumbers.PhoneNumberFormat.E164))
+
+
+def _regions(address: str) -> tuple[tuple[str, ...], str]:
+    """The countries of an E.164 number's code, and what follows the code; () when it has none."""
+    digits = address[1:]
+    if address[:1] == "+" and digits.isascii() and digits.isdigit():
+        for length in (1, 2, 3):
+            regions = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(int(digits[:length]))
+            if regions is not None:
+                return regions, digits[length:]
+    return (), ""

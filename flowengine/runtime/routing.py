@@ -8,13 +8,11 @@ give the same decision. A webhook that is to decide is only named here;
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, timedelta
 from typing import Literal
 
-import phonenumbers
-
-from flowengine.flow.calendars import is_holiday
 from flowengine.flow.shares import place_of, places
+from flowengine.runtime.caller import prepare_countries
 from flowengine.runtime.route_conditions import Condition, Conditions
 from flowengine.runtime.route_facts import Asked, Load, RouteFacts
 from flowengine.runtime.route_index import RuleIndex
@@ -94,13 +92,15 @@ class Router:
         self._index = RuleIndex(table)
 
     def prepare(self, day: date) -> None:
-        """Load what a first decision would load: holidays of the year and the next, countries."""
+        """Work out ahead what decisions of a day and the next would else work out first.
+
+        That is the days' hours, with the holidays of their year, and the tables of countries.
+        """
         for hours in self.hours.values():
-            for year in (day.year, day.year + 1):
-                is_holiday(hours.calendar, date(year, 1, 1))
+            for offset in (-1, 0, 1, 2):
+                hours.day(day + timedelta(days=offset))
         if any(rule.when.caller is not None for rule in self.table.rules):
-            for region in phonenumbers.SUPPORTED_REGIONS:
-                phonenumbers.PhoneMetadata.metadata_for_region(region)
+            prepare_countries()
 
     def decide(self, facts: RouteFacts) -> Decision:
         """Where the call goes."""
