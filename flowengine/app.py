@@ -35,6 +35,7 @@ from flowengine.providers.vendors import SupervisedVendors, server_defaults
 from flowengine.runtime.audio_files import AudioFiles
 from flowengine.runtime.call import Watch
 from flowengine.runtime.dispatch import Dispatch
+from flowengine.runtime.drafts import DraftChecker
 from flowengine.runtime.flow_files import FlowFiles
 from flowengine.runtime.functions import GROUP, is_offered
 from flowengine.runtime.knowledge import Library
@@ -104,6 +105,14 @@ class Engine:
         self.cipher = ValueCipher(secret)
         self._stored = StoredFlows(self.database, self.cipher)
         self.published = PublishedFlows(self._stored, self._accept, self.language)
+        self.drafts = DraftChecker(
+            self._stored,
+            self._accept,
+            self.language,
+            catalog,
+            offered(),
+            lambda: self.clock.wall().date(),
+        )
         self.prompts = PromptCache(settings.data / "prompts")
         self._secrets = secrets or {}
         self._tools = ToolRunner(

@@ -73,6 +73,12 @@ class PublishedFlows:
         self._language = language
         self._kept: OrderedDict[tuple[str, str, int, str], Ready] = OrderedDict()
 
+    async def find(
+        self, project_id: str, flow_id: str, *, number: int | None = None, tag: str = ""
+    ) -> Published | None:
+        """The version as it is stored; None when there is none. Raises StoreError."""
+        return await self._source.published(project_id, flow_id, number=number, tag=tag)
+
     async def get(
         self, project_id: str, flow_id: str, *, number: int | None = None, tag: str = ""
     ) -> Ready:

@@ -16,13 +16,19 @@ from flowengine.api.v1 import (
     analytics,
     audit,
     campaigns,
+    flow_versions,
+    flows,
     keys,
+    numbers,
     projects,
     providers,
     webhooks,
 )
 
 ROUTERS = (
+    flows.router,
+    flow_versions.router,
+    numbers.router,
     campaigns.router,
     providers.router,
     webhooks.router,
