@@ -175,7 +175,7 @@ class SplitTarget(FlowModel):
     split: tuple[Side, ...] = Field(description="The sides, each with its weight.")
     salt: str | None = Field(
         None,
-        description="Callers are drawn by this word and their number; the rule's name and `/to`.",
+        description="The word by which callers are drawn; without it, the rule's name and `/to`.",
         min_length=1,
     )
 
