@@ -222,7 +222,9 @@ class RouteTest(FlowModel):
 
     name: str = Field("", description="What is tried.")
     caller: PhoneNumber | None = Field(None, description="Who calls; null is a withheld number.")
-    at: Time = Field(description="When; without an offset, in the table's time zone.")
+    at: Time = Field(
+        description="When; without an offset, in the table's time zone (UTC if it has none)."
+    )
     header: dict[str, str] = Field(default_factory=dict, description="The call's headers.")
     metadata: dict[str, Scalar] = Field(
         default_factory=dict, description="What else came with the call."
@@ -259,7 +261,7 @@ class RouteTable(FlowModel):
     )
 
     def time_of(self, written: str) -> datetime:
-        """An aware time; without an offset it is meant in the table's time zone."""
+        """An aware time; without an offset it is meant in the table's time zone, else in UTC."""
         moment = datetime.fromisoformat(written)
         zone = ZoneInfo(self.timezone or "UTC")
         return moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)
