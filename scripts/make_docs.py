@@ -30,6 +30,16 @@ from flowengine.flow.tools import HttpTool, KnowledgeTool, McpTool, PythonTool, 
 from flowengine.flow.variables import Variable, VariableType
 from flowengine.nodes import load_kinds
 from flowengine.runtime.lifecycle import diagram
+from flowengine.runtime.route_reading import CODES as ROUTE_CODES
+from flowengine.runtime.route_when import CalendarIs, CallerIs, LoadIs, ShareIs, TextIs, When
+from flowengine.runtime.routes import (
+    AskTarget,
+    FlowTarget,
+    RouteTable,
+    RouteTest,
+    Rule,
+    SplitTarget,
+)
 from flowengine.settings import PREFIX, Settings
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -114,6 +124,8 @@ def form(part: Mapping[str, Any]) -> str:
         "tool": "tool",
         "flow": "flow",
         "phone": "phone number",
+        "list": "name of a list",
+        "calendar": "name of a calendar",
     }
     if "x-flow" in part:
         return named[part["x-flow"]]
@@ -145,6 +157,11 @@ def _part_name(model: str) -> str:
     links |= dict.fromkeys(("HttpTool", "PythonTool", "McpTool"), "tool")
     links |= {"OnDigits": '`{"digits": …}`', "OnWhen": '`{"when": …}`'}
     links |= {"OnIntent": '`{"intent": …}`'}
+    links |= {"When": "`when`", "CallerIs": "`caller`", "CalendarIs": "`calendar`"}
+    links |= {"LoadIs": "`load`", "ShareIs": "`share`", "TextIs": "`prefix`, `present`"}
+    links |= {"LoadOf": '`{"flow": id}`', "Rule": "rule", "RouteTest": "test"}
+    links |= {f"{key.title()}Target": "target" for key in ("flow", "forward", "refuse")}
+    links |= {"AskTarget": "target", "SplitTarget": "target", "Side": "{`weight`, `to`}"}
     known = {"Retry", "Use", "Limits", "TurnTaking", "Calendar", "Variable", "Edge", "Defaults"}
     known |= {"SttUse", "LlmUse", "TtsUse"}
     if model in known:
@@ -260,6 +277,11 @@ def part_reserved() -> str:
     return ", ".join(f"`{word}`" for word in reserved_words) + ".\n"
 
 
+def part_route_codes() -> str:
+    """What can be wrong with a routing table."""
+    return table(["code", "meaning"], [[f"`{code}`", ROUTE_CODES[code]] for code in ROUTE_CODES])
+
+
 PARTS: Mapping[str, Callable[[], str]] = {
     "kinds": part_kinds,
     "common": lambda: model_table(Node, without=frozenset({"kind"})),
@@ -281,6 +303,19 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "knowledge": lambda: model_table(KnowledgeTool, without=frozenset({"kind"})),
     "edge": lambda: model_table(Edge),
     "codes": part_codes,
+    "routes": lambda: model_table(RouteTable),
+    "route rule": lambda: model_table(Rule),
+    "route when": lambda: model_table(When),
+    "route caller": lambda: model_table(CallerIs),
+    "route calendar": lambda: model_table(CalendarIs),
+    "route text": lambda: model_table(TextIs),
+    "route load": lambda: model_table(LoadIs),
+    "route share": lambda: model_table(ShareIs),
+    "route flow": lambda: model_table(FlowTarget),
+    "route split": lambda: model_table(SplitTarget),
+    "route ask": lambda: model_table(AskTarget),
+    "route test": lambda: model_table(RouteTest),
+    "route codes": part_route_codes,
     "settings": part_settings,
     "lifecycle": lambda: f"```mermaid\n{diagram()}```\n",
 }

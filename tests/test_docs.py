@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import types
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,12 @@ from flowengine.cli import build
 from flowengine.flow.checks import check_source
 from flowengine.flow.language import Language
 from flowengine.nodes import load_kinds
+from flowengine.runtime.route_asking import question
+from flowengine.runtime.route_explaining import explain
+from flowengine.runtime.route_facts import Load, RouteFacts
+from flowengine.runtime.route_reading import parse_table
+from flowengine.runtime.route_testing import failed_tests
+from flowengine.runtime.routing import Router
 from flowengine.settings import PREFIX, Settings
 from scripts import make_docs
 
@@ -81,6 +89,30 @@ def test_the_example_of_the_testing_page_runs(monkeypatch: pytest.MonkeyPatch) -
     assert len(tests) == 2
     for test in tests:
         test()
+
+
+def test_the_table_of_the_routing_page_does_what_the_page_says() -> None:
+    parsed = parse_table(example("routing.md", "routes"))
+    assert parsed.findings == ()
+    assert parsed.table is not None
+    assert len(parsed.table.tests) > 3
+    router = Router(parsed.table)
+    assert list(failed_tests(router)) == []
+    at = datetime.fromisoformat("2026-12-24T10:00+01:00")
+    told = explain(router, RouteFacts("+33612345678", "+33155555555", at, "call")).to_text()
+    assert told == example("routing.md", "told")
+
+
+def test_the_question_of_the_routing_page_is_what_a_webhook_is_asked() -> None:
+    facts = RouteFacts(
+        "+33612345678",
+        "+33155555555",
+        datetime.fromisoformat("2026-12-23T10:00+01:00"),
+        "call_1",
+        headers={"X-Partner": "acme"},
+        load=Load(all=3, number=1, flows={"front-desk": 2}),
+    )
+    assert json.loads(example("routing.md", "question")) == question(facts, "partner")
 
 
 def test_every_command_on_the_pages_exists_with_its_options() -> None:

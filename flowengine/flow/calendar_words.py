@@ -12,7 +12,7 @@ _day_minutes = 24 * 60
 
 
 def why_open(calendar: Calendar, now: datetime, timezone: str) -> str:
-    """The state at `now` (aware) and the rule that decides: "closed, public holiday Noël"."""
+    """The state at `now` (aware) and what decides it: "closed, public holiday Christmas Day"."""
     local = now.astimezone(ZoneInfo(calendar.timezone or timezone))
     today = day_hours(calendar, local.date())
     inside = interval_at(local, today.intervals, ())

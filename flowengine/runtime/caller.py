@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Literal, cast
 
 import phonenumbers
@@ -14,8 +15,8 @@ _STAND_INS = {"+266696687", "+2562533", "+7378742833", "+86282452253", "+8656696
 """Carriers that must give a number spell anonymous, blocked, restricted, unavailable or unknown
 on the keys of a phone."""
 
-_LONGEST_NATIONAL = 17
-"""Digits after the country code; a longer number is none."""
+_LONGEST_NATIONAL = 14
+"""Digits after the country code in E.164."""
 
 
 def facts_of(row: CallRow) -> CallFacts:
@@ -45,9 +46,9 @@ def is_withheld(address: str) -> bool:
 def country(address: str) -> str:
     """The two letters of a number's country; "" when it does not tell."""
     regions, national = _regions(address)
-    if len(regions) == 1:
+    if len(regions) == 1 and 2 <= len(national) <= _LONGEST_NATIONAL:
         # Most country codes are of one country: no need to take the number apart.
-        return regions[0] if 2 <= len(national) <= _LONGEST_NATIONAL else ""
+        return regions[0]
     try:
         parsed = phonenumbers.parse(address, None)
     except phonenumbers.NumberParseException:
@@ -55,6 +56,7 @@ def country(address: str) -> str:
     return phonenumbers.region_code_for_number(parsed) or ""
 
 
+@cache
 def prepare_countries() -> None:
     """Load what tells apart the countries that share a code (+1, +7, +44): 0.1 s, once."""
     for regions in phonenumbers.COUNTRY_CODE_TO_REGION_CODE.values():

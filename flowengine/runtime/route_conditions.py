@@ -299,7 +299,7 @@ class Conditions:
             name: Hours(name, calendar, table.zone_of(name))
             for name, calendar in table.calendars.items()
         }
-        self._lists = {name: frozenset(numbers) for name, numbers in table.lists.items()}
+        self.lists = {name: frozenset(numbers) for name, numbers in table.lists.items()}
 
     def of(self, rule: Rule) -> tuple[Condition, ...]:
         """The conditions of a rule, in the order in which explanations look at them."""
@@ -329,7 +329,7 @@ class Conditions:
             yield FromCountry(f"{path}.country", frozenset(caller.country))
         if caller.list is not None:
             named = f"in the list {caller.list!r}"
-            yield InNumbers(f"{path}.list", self._lists[caller.list], named)
+            yield InNumbers(f"{path}.list", self.lists[caller.list], named)
         if caller.anonymous is not None:
             yield Withheld(f"{path}.anonymous", caller.anonymous)
         if caller.not_ is not None:

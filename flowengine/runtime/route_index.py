@@ -7,7 +7,7 @@ left out only when its own `caller` says so; whether one of the others holds is 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from flowengine.runtime.routes import RouteTable
 
@@ -15,22 +15,22 @@ from flowengine.runtime.routes import RouteTable
 class RuleIndex:
     """The rules of a table by the numbers, lists and prefixes that they name."""
 
-    def __init__(self, table: RouteTable) -> None:
+    def __init__(self, table: RouteTable, lists: Mapping[str, frozenset[str]]) -> None:
         self._always: list[int] = []
         self._exact: dict[str, list[int]] = defaultdict(list)
         self._prefix: dict[str, list[int]] = defaultdict(list)
-        lists: dict[str, list[int]] = defaultdict(list)
+        listed: dict[str, list[int]] = defaultdict(list)
         for index, rule in enumerate(table.rules):
             caller = rule.when.caller
             if caller is not None and caller.exact is not None:
                 _enter(self._exact, caller.exact, index)
             elif caller is not None and caller.list is not None:
-                lists[caller.list].append(index)
+                listed[caller.list].append(index)
             elif caller is not None and caller.prefix is not None:
                 _enter(self._prefix, caller.prefix, index)
             else:
                 self._always.append(index)
-        self._lists = [(frozenset(table.lists[name]), rules) for name, rules in lists.items()]
+        self._lists = [(lists[name], rules) for name, rules in listed.items()]
         self._lengths = sorted({len(prefix) for prefix in self._prefix})
 
     def candidates(self, number: str) -> list[int]:

@@ -130,7 +130,7 @@ class ShareIs(FlowModel):
     percent: float | int = Field(description="How many of a hundred callers, 0.01 to 100.")
     salt: str | None = Field(
         None,
-        description="Callers are drawn by this word and their number; the rule's name.",
+        description="The word by which callers are drawn; without it, the rule's name.",
         min_length=1,
     )
 

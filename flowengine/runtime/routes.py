@@ -175,7 +175,7 @@ class SplitTarget(FlowModel):
     split: tuple[Side, ...] = Field(description="The sides, each with its weight.")
     salt: str | None = Field(
         None,
-        description="Callers are drawn by this word and their number; the rule's name and `/to`.",
+        description="The word by which callers are drawn; without it, the rule's name and `/to`.",
         min_length=1,
     )
 
@@ -222,7 +222,9 @@ class RouteTest(FlowModel):
 
     name: str = Field("", description="What is tried.")
     caller: PhoneNumber | None = Field(None, description="Who calls; null is a withheld number.")
-    at: Time = Field(description="When; without an offset, in the table's time zone.")
+    at: Time = Field(
+        description="When; without an offset, in the table's time zone (UTC if it has none)."
+    )
     header: dict[str, str] = Field(default_factory=dict, description="The call's headers.")
     metadata: dict[str, Scalar] = Field(
         default_factory=dict, description="What else came with the call."
@@ -259,7 +261,7 @@ class RouteTable(FlowModel):
     )
 
     def time_of(self, written: str) -> datetime:
-        """An aware time; without an offset it is meant in the table's time zone."""
+        """An aware time; without an offset it is meant in the table's time zone, else in UTC."""
         moment = datetime.fromisoformat(written)
         zone = ZoneInfo(self.timezone or "UTC")
         return moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)

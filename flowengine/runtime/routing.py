@@ -89,12 +89,13 @@ class Router:
         self.table = table
         self.hours = conditions.hours
         self.rules = tuple(ReadyRule(r.name, conditions.of(r), r.to) for r in table.rules)
-        self._index = RuleIndex(table)
+        self._index = RuleIndex(table, conditions.lists)
 
     def prepare(self, day: date) -> None:
         """Work out ahead what decisions of a day and the next would else work out first.
 
-        That is the days' hours, with the holidays of their year, and the tables of countries.
+        That is the days' hours, with the holidays of their year, and the tables of countries. The
+        first time it may take 0.1 s: not for an event loop that carries audio.
         """
         for hours in self.hours.values():
             for offset in (-1, 0, 1, 2):

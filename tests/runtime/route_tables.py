@@ -7,7 +7,7 @@ from typing import Any
 
 from flowengine.runtime.route_facts import Load, RouteFacts
 from flowengine.runtime.route_reading import parse_table_document
-from flowengine.runtime.routes import RouteTable
+from flowengine.runtime.routes import FlowTarget, RouteTable
 from flowengine.runtime.routing import Router
 
 LAST = {"flow": "front-desk", "tag": "live"}
@@ -49,6 +49,10 @@ def made(document: dict[str, Any]) -> RouteTable:
 
 def router(*rules: dict[str, Any], **fields: Any) -> Router:
     return Router(made(table(*rules, **fields)))
+
+
+def flow(name: str, **more: Any) -> FlowTarget:
+    return FlowTarget.model_validate({"flow": name, **more})
 
 
 def call(caller: str = PARIS, at: datetime = WEDNESDAY, **fields: Any) -> RouteFacts:

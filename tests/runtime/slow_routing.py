@@ -137,17 +137,20 @@ def is_drawn(percent: int, salt: str, who: str) -> bool:
     return int(digest[:16], 16) % 100 < percent
 
 
-def caller_fits(wanted: dict[str, Any], call: SlowCall, lists: dict[str, Any]) -> bool:
+def caller_fits(wanted: dict[str, Any], call: SlowCall, lists: dict[str, list[str]]) -> bool:
     for key, value in wanted.items():
-        fits = {
-            "exact": lambda v: call.caller in v,
-            "prefix": lambda v: any(call.caller.startswith(prefix) for prefix in v),
-            "country": lambda v: call.country in v,
-            "list": lambda v: call.caller in lists[v],
-            "anonymous": lambda v: (call.caller == "") == v,
-            "not": lambda v: not caller_fits(v, call, lists),
-        }[key]
-        if not fits(value):
+        match key:
+            case "exact" | "list":
+                holds = call.caller in (lists[value] if key == "list" else value)
+            case "prefix":
+                holds = any(call.caller.startswith(prefix) for prefix in value)
+            case "country":
+                holds = call.country in value
+            case "anonymous":
+                holds = (call.caller == "") == value
+            case _:
+                holds = not caller_fits(value, call, lists)
+        if not holds:
             return False
     return True
 

@@ -15,15 +15,15 @@ import pytest
 from flowengine.runtime.egress import GuardedBackend
 from flowengine.runtime.route_asking import route
 from flowengine.runtime.route_facts import RouteFacts
-from flowengine.runtime.routes import FlowTarget, ForwardTarget
+from flowengine.runtime.routes import ForwardTarget
 from flowengine.runtime.routing import Decision
 from flowengine.runtime.tools import ToolRunner
-from tests.runtime.route_tables import BERLIN, PARIS, WEDNESDAY, call, router
+from tests.runtime.route_tables import BERLIN, PARIS, WEDNESDAY, call, flow, router
 from tests.runtime.web import Asked, Web, answer, json_answer, web
 
 pytestmark = pytest.mark.unit
 
-DEFAULT = FlowTarget(flow="desk")
+DEFAULT = flow("desk")
 SECRETS = {"crm": "whsec_" + base64.b64encode(b"a key of sixteen").decode(), "plain": "as it is"}
 FACTS = call(
     PARIS,
@@ -157,7 +157,7 @@ def test_nobody_there_is_the_default_case() -> None:
 @pytest.mark.parametrize(("secret", "key"), [("crm", b"a key of sixteen"), ("plain", b"as it is")])
 def test_a_question_is_signed_with_its_secret(secret: str, key: bytes) -> None:
     decision, (question,) = played(json_answer({"flow": "x"}), secret=secret)
-    assert decision.target == FlowTarget(flow="x")
+    assert decision.target == flow("x")
     headers = question.headers
     assert headers["webhook-id"] == "call_1"
     assert headers["webhook-timestamp"] == str(int(WEDNESDAY.timestamp()))

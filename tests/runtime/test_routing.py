@@ -20,6 +20,7 @@ from tests.runtime.route_tables import (
     PARIS,
     WEDNESDAY,
     call,
+    flow,
     made,
     router,
     table,
@@ -163,10 +164,10 @@ def test_the_first_rule_that_holds_decides() -> None:
     assert routes.decide(call(PARIS)).target == ForwardTarget(forward=BERLIN)
     assert routes.decide(call("+33199999999")).target == RefuseTarget(refuse="busy")
     german = routes.decide(call(BERLIN))
-    assert german.target == FlowTarget(flow="german", version=4)
+    assert german.target == flow("german", version=4)
     assert [step.words for step in german.steps] == ["the rule 'r2' holds"]
     nobody = routes.decide(call(""))
-    assert (nobody.rule, nobody.target) == ("last", FlowTarget(flow="front-desk", tag="live"))
+    assert (nobody.rule, nobody.target) == ("last", flow("front-desk", tag="live"))
 
 
 def test_variables_come_with_the_target() -> None:
@@ -260,7 +261,7 @@ def test_a_webhook_is_named_and_its_answer_or_default_taken() -> None:
     good = answered(asked, to)
     assert (good.target, good.rule, len(good.steps)) == (to, "r0", 2)
     late = answered(asked, NoAnswer("deadline", "it was late"))
-    assert late.target == FlowTarget(flow="desk")
+    assert late.target == flow("desk")
     assert late.steps[-1].words == "it was late, so its default (deadline)"
     with pytest.raises(TypeError):
         answered(late, to)
