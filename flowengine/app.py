@@ -20,7 +20,7 @@ from flowengine.carriers.discovery import load_carriers
 from flowengine.catalog import load_catalog
 from flowengine.clock import Clock, RealClock
 from flowengine.errors import ConfigError, FlowengineError, ProviderError
-from flowengine.events import Json
+from flowengine.events import Event, Json
 from flowengine.flow.defaults import LlmUse, SttUse, TtsUse
 from flowengine.flow.language import Language
 from flowengine.flow.program import Program
@@ -38,6 +38,7 @@ from flowengine.runtime.dispatch import Dispatch
 from flowengine.runtime.drafts import DraftChecker
 from flowengine.runtime.flow_files import FlowFiles
 from flowengine.runtime.functions import GROUP, is_offered
+from flowengine.runtime.happenings import happening
 from flowengine.runtime.knowledge import Library
 from flowengine.runtime.mcp_servers import McpServers
 from flowengine.runtime.prompts import PromptCache
@@ -50,8 +51,11 @@ from flowengine.runtime.voices import open_voice, speaker_of
 from flowengine.settings import Settings
 from flowengine.store.calls import SqlStore
 from flowengine.store.database import Database
+from flowengine.store.feed import Feed
+from flowengine.store.finishing import finish_call
 from flowengine.store.published import StoredFlows
 from flowengine.store.schema import prepare
+from flowengine.store.waking import Bell
 from flowengine.tokens import ValueCipher, random_secret
 
 DRAIN_S = 30.0
@@ -113,6 +117,10 @@ class Engine:
             offered(),
             lambda: self.clock.wall().date(),
         )
+        self._watch = watch
+        self.bell = Bell(self.database)
+        self.feed = Feed(self.database, self.bell)
+        self._finishing: set[asyncio.Task[None]] = set()
         self.prompts = PromptCache(settings.data / "prompts")
         self._secrets = secrets or {}
         self._tools = ToolRunner(
@@ -133,8 +141,10 @@ class Engine:
                 secret=secret,
                 max_calls=settings.max_calls,
                 recordings=settings.data / "recordings",
-                watch=watch,
+                watch=self._watched,
                 clock=self.clock,
+                tell=self._tell,
+                finished=self._finish,
             )
         )
         self.dispatch = Dispatch(
@@ -184,6 +194,9 @@ class Engine:
         for task in self._warming.values():
             task.cancel()
         await asyncio.gather(*self._warming.values(), return_exceptions=True)
+        await asyncio.gather(*self._finishing)
+        await self.feed.close()
+        await self.bell.close()
         await self._tools.close()
         await self.vendors.aclose()
         await self.store.close()
@@ -210,6 +223,25 @@ class Engine:
         )
 
     # --- inside ---
+
+    def _watched(self, call_id: CallId, event: Event, at_ms: int) -> None:
+        """Runs for every event of every call: what most of them cost is one look-up."""
+        if self._watch is not None:
+            self._watch(call_id, event, at_ms)
+        told = happening(event)
+        row = None if told is None else self.supervisor.held(call_id)
+        if told is not None and row is not None:
+            self._tell(row, *told)
+
+    def _tell(self, row: CallRow, type_: str, data: Mapping[str, Json]) -> None:
+        self.feed.tell(row.project_id, row.id, type_, self.clock.wall(), data)
+
+    def _finish(self, row: CallRow) -> None:
+        task = asyncio.create_task(
+            finish_call(self.database, self.store, row, self.settings.data / "recordings")
+        )
+        self._finishing.add(task)
+        task.add_done_callback(self._finishing.discard)
 
     async def _choose(self, offer: CallOffer, call_id: CallId) -> Begin | Refuse:
         if self.flow is not None:

@@ -74,6 +74,10 @@ class House:
     recordings: Path
     clock: Clock = field(default_factory=RealClock)
     watch: Watch | None = None
+    tell: Callable[[CallRow, str, Mapping[str, Json]], None] = lambda row, type_, data: None
+    """Takes what the world is told of a call: a type of `happenings.TYPES` and its data."""
+    finished: Callable[[CallRow], None] = lambda row: None
+    """Told once a call is over and its journal is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +109,7 @@ class Supervisor:
         self._tokens = StreamTokens(house.secret)
         self._cipher = ValueCipher(house.secret)
         self._calls: dict[CallId, Call] = {}
-        self._on_line: dict[CallId, Running] = {}
+        self._on_line: dict[CallId, CallRow] = {}
         self._settling: dict[CallId, asyncio.Event] = {}
         self._admitted: dict[CallId, float] = {}
         """Calls that were let in and have no stream yet: until when their place is kept."""
@@ -143,6 +147,7 @@ class Supervisor:
             if error.code != "call_exists" or known is None:
                 raise
             return await self._ticket(known.id)
+        self._house.tell(row, "call.status", {"status": row.status})
         return await self._ticket(row.id)
 
     async def stream_opened(self, ticket: StreamTicket, line: Line) -> None:
@@ -168,7 +173,7 @@ class Supervisor:
         if call is None:
             return
         self._calls[call_id] = call
-        self._on_line[call_id] = Running(row.to_number, row.flow_id)
+        self._on_line[call_id] = row
         settled = self._settling[call_id] = asyncio.Event()
         self._empty.clear()
         try:
@@ -176,6 +181,8 @@ class Supervisor:
             over = await call.run()
             if self._calls.get(call_id) is call:
                 await self._ended(row, over)
+            if over.ended is not None:
+                self._house.finished(row)
         finally:
             settled.set()
             if self._calls.get(call_id) is call:
@@ -212,8 +219,8 @@ class Supervisor:
         if refused is not None:
             self._note(row.id, refused)
         elif lifecycle.status != before:
-            left = lifecycle.status == "completed" and not row.disposition
-            await self._store_status(row.id, lifecycle.status, "hung_up" if left else "")
+            left = lifecycle.status == "completed" and await self._has_no_end(row.id)
+            await self._store_status(row, lifecycle.status, "hung_up" if left else "")
         if lifecycle.is_over and row.id not in self._calls:
             self._forget(row.id)
 
@@ -221,8 +228,12 @@ class Supervisor:
 
     def running(self) -> list[Running]:
         """The calls that run here, and those that were just let in."""
-        let_in = [Running(row.to_number, row.flow_id) for row in self._rows.values()]
-        return [*self._on_line.values(), *let_in]
+        rows = (*self._on_line.values(), *self._rows.values())
+        return [Running(row.to_number, row.flow_id) for row in rows]
+
+    def held(self, call_id: CallId) -> CallRow | None:
+        """The row of a call that runs here."""
+        return self._on_line.get(call_id)
 
     @property
     def live_calls(self) -> int:
@@ -300,7 +311,7 @@ class Supervisor:
             code = error.code if isinstance(error, FlowengineError) else type(error).__name__
             log.error("call_not_begun", call=row.id, epoch=epoch, error=code)
             await self._house.store.set_pending(row.id, epoch, {"do": "hang_up"})
-            await self._store_status(row.id, "failed", "failed")
+            await self._store_status(row, "failed", "failed")
             await line.close()
             return None
 
@@ -357,7 +368,7 @@ class Supervisor:
         lifecycle = self._lifecycle(row)
         refused = lifecycle.move("fail" if over.is_broken else "complete")
         if refused is None or lifecycle.is_over:
-            await self._store_status(row.id, lifecycle.status, over.ended.disposition)
+            await self._store_status(row, lifecycle.status, over.ended.disposition)
         self._forget(row.id)
 
     async def _come_back(self, row: CallRow, step: Mapping[str, Json]) -> NextStep:
@@ -420,13 +431,22 @@ class Supervisor:
         """Move the call's status; a move that is none (a second stream) changes nothing."""
         lifecycle = self._lifecycle(row)
         if lifecycle.move(trigger) is None:
-            await self._store_status(row.id, lifecycle.status)
+            await self._store_status(row, lifecycle.status)
 
-    async def _store_status(self, call_id: CallId, status: str, disposition: str = "") -> None:
+    async def _store_status(self, row: CallRow, status: str, disposition: str = "") -> None:
         try:
-            await self._house.store.set_status(call_id, status, disposition=disposition)
+            await self._house.store.set_status(row.id, status, disposition=disposition)
         except StoreError as error:
-            log.error("status_not_stored", call=call_id, code=error.code)
+            log.error("status_not_stored", call=row.id, code=error.code)
+        told = {"status": status, "disposition": disposition or row.disposition}
+        self._house.tell(row, "call.status", told)
+
+    async def _has_no_end(self, call_id: CallId) -> bool:
+        """Whether nothing of ours says how the call ended. One that runs will; one that ran has."""
+        if call_id in self._calls:
+            return False
+        row = await self._house.store.call(call_id)
+        return row is not None and not row.disposition
 
     def _note(self, call_id: CallId, refused: MoveRefused) -> None:
         log.info("move_refused", call=call_id, what=refused.what, reason=refused.reason)

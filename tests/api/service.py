@@ -100,6 +100,21 @@ async def an_api(
     await engine.close(0)
 
 
+@asynccontextmanager
+async def api_of(engine: Engine, base_url: str) -> AsyncIterator[tuple[Asker, Asker]]:
+    """Who ask the API of an engine that is served: the operator, and another project's admin."""
+    async with engine.database.writing(None) as session:
+        key = await first_key(session, engine.clock.wall())
+        made = Project(id="other", name="Other", settings={}, created_at=engine.clock.wall())
+        session.add(made)
+        await session.flush()
+        row, other = issue("other", "first", ["admin"], engine.clock.wall())
+        session.add(row)
+    assert key is not None
+    async with httpx2.AsyncClient(base_url=base_url, timeout=30) as http:
+        yield Asker(http, key), Asker(http, other)
+
+
 def code_of(answer: httpx2.Response) -> tuple[int, str]:
     """Status and code of a refusal."""
     return answer.status_code, json.loads(answer.text)["code"]

@@ -13,6 +13,7 @@ from typing import Any
 
 from flowengine.api.app import create_app
 from flowengine.api.server import serve
+from flowengine.api.service import Service
 from flowengine.app import Engine
 from flowengine.events import Event, NodeEntered
 from flowengine.ids import CallId
@@ -120,7 +121,9 @@ async def running(
     try:
         await engine.warm(prompts=prompts)
         await engine.warmed()
-        app = create_app(engine.carriers, engine.not_ready, engine.vendors.health.told)
+        app = create_app(
+            engine.carriers, engine.not_ready, engine.vendors.health.told, Service(engine)
+        )
         ready: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         serving = asyncio.create_task(
             serve(app, "127.0.0.1", port, ready=ready.set_result, stop=stop)

@@ -15,7 +15,9 @@ from flowengine.api.service import Service
 from flowengine.api.v1 import (
     analytics,
     audit,
+    calls,
     campaigns,
+    events,
     flow_versions,
     flows,
     keys,
@@ -29,6 +31,8 @@ ROUTERS = (
     flows.router,
     flow_versions.router,
     numbers.router,
+    calls.router,
+    events.router,
     campaigns.router,
     providers.router,
     webhooks.router,
