@@ -95,6 +95,14 @@ class Functions:
         return await answer
 
 
+def offered_functions() -> list[tuple[str, str]]:
+    """Name and package of every function that installed packages offer; imports nothing."""
+    return sorted(
+        (found.name, found.dist.name if found.dist is not None else "")
+        for found in entry_points(group=GROUP)
+    )
+
+
 def is_offered(name: str) -> bool:
     """Whether an installed package offers a function of this name; imports nothing."""
     return bool(name and entry_points(group=GROUP, name=name))

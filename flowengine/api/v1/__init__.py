@@ -24,6 +24,8 @@ from flowengine.api.v1 import (
     numbers,
     projects,
     providers,
+    secrets,
+    tools,
     webhooks,
 )
 
@@ -34,6 +36,8 @@ ROUTERS = (
     calls.router,
     events.router,
     campaigns.router,
+    tools.router,
+    secrets.router,
     providers.router,
     webhooks.router,
     analytics.router,
