@@ -153,6 +153,8 @@ class LlmRequest:
     tools: tuple[LlmTool, ...] = ()
     options: Mapping[str, Json] = field(default_factory=dict)
     may_call: bool = True
+    audio: bytes = field(default=b"", repr=False)
+    """µ-law of what the caller said last, for an LLM that hears (`HearsAudio`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +162,16 @@ class LlmText:
     """A piece of the answer's text."""
 
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class LlmAudio:
+    """A piece of the answer's sound (µ-law), of an LLM that speaks its words itself.
+
+    The first, which may be empty, comes before any text: so no voice is asked to say it too.
+    """
+
+    audio: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +203,7 @@ class LlmEnd:
     usage: Usage | None
 
 
-LlmEvent = LlmText | LlmToolUse | LlmUsage | LlmSpent | LlmEnd
+LlmEvent = LlmText | LlmAudio | LlmToolUse | LlmUsage | LlmSpent | LlmEnd
 
 
 class Llm(Protocol):
@@ -206,6 +218,13 @@ class Llm(Protocol):
         time. Closing the generator cancels the request at the vendor. Raises ProviderError.
         """
         ...
+
+
+@runtime_checkable
+class HearsAudio(Protocol):
+    """An `Llm` of which some models hear the caller and speak their answer themselves."""
+
+    def hears(self, model: str) -> bool: ...
 
 
 # --- text to speech ---

@@ -2,7 +2,8 @@
 
 The SDK's typed chunk objects cost five times the CPU of the stream itself, so the raw body is read
 with `SseReader` and `ChatReader`. What other hosts do otherwise is data (`chat_hosts`); key, URL
-and errors are `openai_client`'s; `openai_speech` speaks, `openai_transcription` hears.
+and errors are `openai_client`'s; `openai_speech` speaks, `openai_transcription` hears, and
+`openai_realtime` is the models that do both.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from flowengine.providers.chat import ChatReader
 from flowengine.providers.chat_hosts import ChatHost, chat_body, openai_effort
 from flowengine.providers.connections import answer
 from flowengine.providers.openai_client import DEFAULT_URL, OpenAiClient, openai_faults
+from flowengine.providers.openai_realtime import RealtimeSessions, is_realtime
 from flowengine.providers.openai_speech import OpenAiTts
 from flowengine.providers.openai_transcription import OpenAiStt
 from flowengine.providers.settings import ProviderSettings
@@ -30,12 +32,23 @@ class OpenAiLlm:
         self.name = host.name
         self._host = host
         self._client = OpenAiClient(host.name, key, base_url or host.url)
+        self._realtime = RealtimeSessions(host.name, key, base_url or host.url)
 
     async def warm(self) -> None:
         """Import the SDK and open a connection."""
         await self._client.warm()
 
+    def hears(self, model: str) -> bool:
+        """Whether a model hears the caller and speaks its answer itself."""
+        return is_realtime(model)
+
     async def stream(self, request: LlmRequest) -> AsyncGenerator[LlmEvent, None]:
+        answering = self._realtime.stream if is_realtime(request.model) else self._written
+        async with aclosing(answering(request)) as events:
+            async for event in events:
+                yield event
+
+    async def _written(self, request: LlmRequest) -> AsyncGenerator[LlmEvent, None]:
         reader = ChatReader(self.name, request.model)
         with openai_faults(self.name, reader):
             completions = self._client.sdk.chat.completions.with_streaming_response
@@ -48,6 +61,7 @@ class OpenAiLlm:
 
     async def aclose(self) -> None:
         """Close the connections."""
+        await self._realtime.aclose()
         await self._client.aclose()
 
     def _asked(self, request: LlmRequest) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import structlog
 from flowengine.catalog import Catalog, shipped
 from flowengine.events import Json
 from flowengine.flow.defaults import LlmUse, SttUse, TtsUse
-from flowengine.ports import TtsRequest
+from flowengine.ports import HearsAudio, TtsRequest
 from flowengine.providers.deadlines import Deadlines
 from flowengine.providers.health import HealthBook
 from flowengine.providers.registry import Providers
@@ -122,6 +122,14 @@ class SupervisedVendors:
                 choices.append(LlmChoice(self._providers.llm(name), model, settings))
             self._llms[key] = SupervisedLlm(choices, self._deadlines, self.health)
         return self._llms[key]
+
+    def hears(self, use: LlmUse) -> bool:
+        items = (use, *(use.fallback or ()))
+        return any(
+            isinstance(llm := self._providers.llm(name), HearsAudio) and llm.hears(item.model or "")
+            for item in items
+            if (name := item.provider or use.provider or "")
+        )
 
     async def warm(
         self, stts: Sequence[SttUse], llms: Sequence[LlmUse], ttss: Sequence[TtsUse]

@@ -64,6 +64,7 @@ from flowengine.runtime.services import Services
 from flowengine.runtime.speaking import APOLOGY
 from flowengine.runtime.thinking import usages_of
 from flowengine.runtime.tool_requests import run_tool
+from flowengine.runtime.turn_audio import TurnAudio, hears_caller
 
 FAREWELL_S = 8.0
 """How long the apology of a broken call may take."""
@@ -126,17 +127,23 @@ class Call:
         )
         self._playback = Playback(line, self._queue.put, self.now_ms, self._recording)
         vendors = plan.services.vendors
+        turn_audio = TurnAudio() if hears_caller(plan.program, plan.server, vendors) else None
+        self._mind = Mind(vendors, self._spawn, self._queue.put, self.now_ms, turn_audio)
         self._mouth = Mouth(
-            self._playback, plan.services, self._spawn, self._queue.put, self.now_ms
+            self._playback,
+            plan.services,
+            self._spawn,
+            self._queue.put,
+            self.now_ms,
+            self._mind.spoken,
         )
-        self._mind = Mind(vendors, self._spawn, self._queue.put, self.now_ms)
         self._ear = Ear(
             line,
             vendors,
             self._spawn,
             self._queue.put,
             self._playback.mark_came,
-            self._recording,
+            [other for other in (self._recording, turn_audio) if other is not None],
         )
         self._group: asyncio.TaskGroup | None = None
         self._tasks: set[asyncio.Task[None]] = set()

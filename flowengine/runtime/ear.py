@@ -7,7 +7,7 @@ an event. A recogniser that is not open yet is given what it missed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -49,7 +49,7 @@ log = structlog.get_logger(__name__)
 
 
 class HeardAudio(Protocol):
-    """Whoever records what the caller says."""
+    """Whoever else wants what the caller says: the recording, an LLM that hears."""
 
     def caller(self, audio: bytes) -> None: ...
 
@@ -82,14 +82,14 @@ class Ear:
         spawn: Spawn,
         report: Callable[[Input], None],
         mark_came: Callable[[str], None],
-        record: HeardAudio | None = None,
+        others: Sequence[HeardAudio] = (),
     ) -> None:
         self._line = line
         self._vendors = vendors
         self._spawn = spawn
         self._report = report
         self._mark_came = mark_came
-        self._record = record
+        self._others = others
         self._gate = SpeechGate()
         self._session: SttSession | None = None
         self._missed = bytearray()
@@ -101,7 +101,7 @@ class Ear:
 
     async def run(self) -> None:
         """Read the line until it stops."""
-        gate, record = self._gate, self._record
+        gate, others = self._gate, self._others
         async for event in self._line.events():
             if isinstance(event, LineAudio):
                 audio = event.audio
@@ -114,8 +114,8 @@ class Ear:
                     self._session.feed(audio)
                 elif self._wanted is not None:
                     self._miss(audio)
-                if record is not None:
-                    record.caller(audio)
+                for other in others:
+                    other.caller(audio)
             elif isinstance(event, LineMark):
                 self._mark_came(event.name)
             elif isinstance(event, LineDigit):

@@ -20,8 +20,9 @@ from flowengine.ports import LlmRequest
 class Piece:
     """A piece of an utterance, with its clause number.
 
-    `words`: synthesise `text` (a `static` one may come from the prompt cache); `audio`: play the
-    flow's file `text`; `pause`: `ms` of silence; `tones`: send the keys in `text`.
+    `words`: synthesise `text` (a `static` one may come from the prompt cache), or play it as the
+    LLM that wrote it under the generation `reply` speaks it; `audio`: play the flow's file `text`;
+    `pause`: `ms` of silence; `tones`: send the keys in `text`.
     """
 
     clause: int
@@ -29,6 +30,7 @@ class Piece:
     text: str = ""
     static: bool = False
     ms: int = 0
+    reply: int = 0
 
 
 @dataclass(frozen=True, slots=True)

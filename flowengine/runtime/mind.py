@@ -27,12 +27,25 @@ from flowengine.events import (
 )
 from flowengine.media.clauses import ClauseCutter
 from flowengine.media.thoughts import ThoughtFilter
-from flowengine.ports import LlmEnd, LlmEvent, LlmSpent, LlmText, LlmToolUse, LlmUsage
+from flowengine.ports import (
+    LlmAudio,
+    LlmEnd,
+    LlmEvent,
+    LlmRequest,
+    LlmSpent,
+    LlmText,
+    LlmToolUse,
+    LlmUsage,
+)
 from flowengine.runtime.effects import AskLlm
 from flowengine.runtime.estimates import request_tokens, tokens_of
 from flowengine.runtime.services import Vendors
+from flowengine.runtime.spoken_reply import SpokenReply
+from flowengine.runtime.turn_audio import TurnAudio
 
 Spawn = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
+_SPOKEN_KEPT = 4
+"""Replies whose sound is kept: the one that is spoken, and those that are asked for ahead."""
 
 log = structlog.get_logger(__name__)
 
@@ -46,12 +59,17 @@ class Mind:
         spawn: Spawn,
         report: Callable[[Input], None],
         now_ms: Callable[[], int],
+        turn_audio: TurnAudio | None = None,
     ) -> None:
+        """`turn_audio`: what the caller says, where an LLM of the flow hears it."""
         self._vendors = vendors
         self._spawn = spawn
         self._report = report
         self._now_ms = now_ms
         self._answers: dict[int, _Answer] = {}
+        self._turn_audio = turn_audio
+        self._spoken: dict[int, SpokenReply] = {}
+        """The latest replies that an LLM speaks itself, by their generation."""
         self.language = "en-US"
         """Of what the LLM writes; decides where clauses end."""
 
@@ -61,12 +79,17 @@ class Mind:
         self._answers[effect.generation] = answer
         answer.task = self._spawn(self._listen(answer), "llm")
 
+    def spoken(self, generation: int) -> SpokenReply | None:
+        """The sound of a reply, if the LLM speaks it itself."""
+        return self._spoken.get(generation)
+
     def cancel(self, generation: int, *, wasted: bool = False) -> None:
         """Report nothing more of an answer but what it used, and close it at the vendor."""
         answer = self._answers.pop(generation, None)
         if answer is None:
             return
         answer.stop()
+        self._hush(generation)
         if answer.task is not None:
             answer.task.cancel()
         if answer.effect.provider and not answer.is_ended:
@@ -85,8 +108,10 @@ class Mind:
                 code = "no_llm"
             else:
                 llm = self._vendors.llm(effect.provider, effect.fallback)
-                async with aclosing(llm.stream(effect.request)) as events:
+                async with aclosing(llm.stream(self._heard(effect.request))) as events:
                     async for event in events:
+                        if isinstance(event, LlmAudio):
+                            self._sound(effect.generation, event.audio)
                         answer.take(event)
                 code = "" if answer.is_ended else "dropped"
         except (ProviderError, ConfigError) as error:
@@ -95,8 +120,29 @@ class Mind:
             log.error("llm_broke", error=type(error).__name__)
         finally:
             answer.stop()
+            self._hush(effect.generation)
         if self._answers.pop(effect.generation, None) is answer and code:
             answer.report_failed(code)
+
+    def _heard(self, request: LlmRequest) -> LlmRequest:
+        """The request with what the caller said last in his own voice."""
+        if self._turn_audio is None:
+            return request
+        turns = sum(message.role == "user" for message in request.messages)
+        return replace(request, audio=self._turn_audio.of_turn(turns))
+
+    def _sound(self, generation: int, audio: bytes) -> None:
+        spoken = self._spoken.get(generation)
+        if spoken is None:
+            spoken = self._spoken[generation] = SpokenReply()
+            while len(self._spoken) > _SPOKEN_KEPT:
+                del self._spoken[next(iter(self._spoken))]
+        spoken.feed(audio)
+
+    def _hush(self, generation: int) -> None:
+        spoken = self._spoken.get(generation)
+        if spoken is not None:
+            spoken.end()
 
 
 class _Answer:

@@ -26,6 +26,7 @@ from flowengine.runtime.effects import CoverSilence, Piece, Speak
 from flowengine.runtime.playback import Playback
 from flowengine.runtime.prompts import CachedSpeech, Speaker
 from flowengine.runtime.services import Services
+from flowengine.runtime.spoken_reply import SpokenReply
 from flowengine.runtime.voices import open_voice, speaker_of
 
 Spawn = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
@@ -51,8 +52,10 @@ class _Job:
 class _Stream:
     """Clauses on their way to the voice, numbered from 0, and the pieces that they are."""
 
-    def __init__(self, job: _Job) -> None:
+    def __init__(self, job: _Job, spoken: SpokenReply | None = None) -> None:
         self.job = job
+        self.spoken = spoken
+        """The reply that the LLM speaks itself, in place of the voice."""
         self.pieces: list[Piece] = []
         self.is_ended = False
         self.task: asyncio.Task[None] | None = None
@@ -88,7 +91,10 @@ class Mouth:
         spawn: Spawn,
         report: Callable[[Input], None],
         now_ms: Callable[[], int],
+        spoken: Callable[[int], SpokenReply | None] = lambda reply: None,
     ) -> None:
+        """`spoken`: the sound of a reply of this generation, if the LLM speaks it itself."""
+        self._spoken = spoken
         self._playback = playback
         self._services = services
         self._spawn = spawn
@@ -197,10 +203,12 @@ class Mouth:
             job.asked_ms = self._now_ms()
         sound = self._at_hand(job, piece)
         if sound is None and piece.kind == "words":
+            spoken = self._spoken(piece.reply) if piece.reply else None
             if stream is None:
-                stream = self._stream = _Stream(job)
+                stream = self._stream = _Stream(job, spoken)
                 stream.task = self._spawn(self._say(stream), "voice")
-            elif stream.is_ended:
+            elif stream.is_ended or stream.spoken is not spoken:
+                stream.end()
                 return False
             stream.push(piece)
             return True
@@ -249,8 +257,8 @@ class Mouth:
             # A voice speaks one utterance at a time.
             await asyncio.wait((self._given_up,), timeout=CLOSE_S)
         try:
-            voice = await self._voice(stream.job.tts, stream.job.language)
-            async with aclosing(voice.speak(stream.clauses())) as chunks:
+            said = stream.spoken or await self._voice(stream.job.tts, stream.job.language)
+            async with aclosing(said.speak(stream.clauses())) as chunks:
                 await self._hear_out(stream, chunks)
         except (ProviderError, ConfigError) as error:
             code = error.code

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from flowengine.events import Json
-from flowengine.flow.defaults import SttUse, TtsUse
+from flowengine.flow.defaults import LlmUse, SttUse, TtsUse
 from flowengine.ports import Llm, Stt, Tts
 from flowengine.runtime.audio_files import AudioFiles
 from flowengine.runtime.prompts import PromptCache
@@ -25,6 +25,10 @@ class Vendors(Protocol):
     def llm(self, provider: str, fallback: Sequence[Mapping[str, Json]]) -> Llm: ...
 
     def tts(self, use: TtsUse) -> Tts: ...
+
+    def hears(self, use: LlmUse) -> bool:
+        """Whether the LLM, or one of its fallbacks, hears the caller and speaks by itself."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

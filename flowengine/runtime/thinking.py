@@ -251,7 +251,8 @@ class Thinking:
         elif asked.utterance is None:
             self._speaking.note_stage("llm", self._context.now_ms - asked.asked_ms)
             asked.utterance = self._speaking.open(interruptible=self.interruptible)
-        self._speaking.add(asked.utterance, Piece(0, "words", event.text))
+        piece = Piece(0, "words", event.text, reply=event.generation)
+        self._speaking.add(asked.utterance, piece)
 
     def proposed(self, event: ToolProposed) -> None:
         asked = self._lively(event.generation)
