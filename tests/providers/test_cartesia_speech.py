@@ -270,7 +270,7 @@ def test_what_a_barge_in_cut_never_comes_back() -> None:
     ("fault", "code"),
     [
         (Fault("cut", after=2), "dropped"),
-        (Fault("nonsense", after=2), "protocol"),
+        (Fault("garbage", after=2), "protocol"),
         (Fault("error", after=2), "bad_request"),
     ],
 )
