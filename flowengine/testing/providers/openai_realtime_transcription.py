@@ -53,6 +53,10 @@ class FakeOpenAiLive(FakeOpenAiAudio):
         self.received = 0
         """Bytes of audio that came."""
 
+    def so_far(self, audio: bytes) -> str:
+        """What is being said in this µ-law: the plan's next; a subclass may really listen."""
+        return self.plan[0] if self.plan else ""
+
     def error_for(self, path: str, message: str | bytes) -> str | bytes:
         if path != "/v1/realtime":
             return super().error_for(path, message)
@@ -178,7 +182,7 @@ class _Stream:
 
     async def _word(self) -> None:
         """One more word of the utterance, before it is committed."""
-        words = self._vendor.plan[0].split() if self._vendor.plan else []
+        words = self._vendor.so_far(bytes(self._buffer[: self._judged])).split()
         if len(self._words) < len(words):
             word = words[len(self._words)]
             await self._delta(self._item, f" {word}" if self._words else word)
