@@ -206,6 +206,10 @@ class ManualEars:
             self._hear(EndpointReached())
 
 
+_SLACK_MS: Final = 3000
+"""How much later than its own timeout a turn may end."""
+
+
 def is_turns(request: SttRequest) -> bool:
     """Whether a model finds turns itself."""
     return not request.model.startswith("ink-whisper")
@@ -221,6 +225,7 @@ def turns_wire(request: SttRequest) -> Wire:
         close='{"type":"close"}',
         patient=_end_threshold(min(own, PATIENT_END_THRESHOLD)),
         impatient=_end_threshold(own),
+        ends_ms=int(request.options.get("turn_end_timeout_ms", END_TIMEOUT_MS)) + _SLACK_MS,
     )
 
 

@@ -32,6 +32,7 @@ from flowengine.providers.elevenlabs_tracks import (
     MultiTrack,
     SingleTrack,
 )
+from flowengine.providers.bare_audio import Length, check_audio
 from flowengine.providers.faults import fault, of_status
 from flowengine.providers.settings import ProviderSettings, socket_url, web_url
 from flowengine.providers.sockets import (
@@ -254,9 +255,15 @@ class ElevenLabsVoice:
                     json={"text": clause.text, **body},
                 ) as response:
                     if response.status_code != 200:
+                        # Refused here as well: that of the sockets told nothing about sockets.
+                        self._vendor.way = _WAYS[0]
                         raise of_status(response.status_code, NAME, headers=response.headers)
+                    check_audio(response.headers, NAME)
+                    heard = Length(clause.text)
                     async for audio in response.aiter_bytes(_HTTP_CHUNK_BYTES):
+                        heard.add(len(audio))
                         yield SpeechChunk(clause.number, audio)
+                    heard.check(NAME)
             except httpx2.TimeoutException as error:
                 raise fault("stalled", "sends no audio", NAME) from error
             except (httpx2.HTTPError, httpx2.StreamError) as error:

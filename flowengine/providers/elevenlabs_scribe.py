@@ -143,7 +143,11 @@ def _chunk(audio: bytes, *, commit: bool = False) -> str:
     return orjson.dumps(body).decode()
 
 
-WIRE: Final = Wire(NAME, keepalive="", finalize=_chunk(b"", commit=True), frame=_chunk)
+ENDS_MS: Final = 6000
+"""A turn has partials while it goes on, and ends after 3 s of quiet at the latest."""
+WIRE: Final = Wire(
+    NAME, keepalive="", finalize=_chunk(b"", commit=True), ends_ms=ENDS_MS, frame=_chunk
+)
 
 
 def listen_query(request: SttRequest) -> str:

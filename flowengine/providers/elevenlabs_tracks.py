@@ -214,7 +214,11 @@ class SingleTrack:
         """Close the socket; what still comes is thrown away. Never raises."""
         self._reading.cancel()
         await asyncio.gather(self._reading, return_exceptions=True)
-        await hang_up(self._socket)
+        if finished:
+            await hang_up(self._socket)
+        else:
+            # A vendor that is left in the middle may not answer; whoever speaks next waits for it.
+            self._socket.transport.abort()
 
     async def _read(self) -> None:
         try:

@@ -153,10 +153,7 @@ class Outcome:
     @property
     def codes(self) -> list[str]:
         """The codes of the faults that were counted, but for those of the fallback."""
-        return sorted(
-            {name.partition(".")[2] for name in self.counts}
-            - {"recovered", "hedged"}
-        )
+        return sorted({name.partition(".")[2] for name in self.counts} - {"recovered", "hedged"})
 
     @property
     def verdict(self) -> str:
@@ -205,9 +202,7 @@ HEARING: Final = (
         "scribe_v2_realtime",
         6,
     ),
-    Hearing(
-        "cartesia ink", _Cartesia, lambda url: CartesiaStt(KEY, socket_url(url)), "ink-2", 9
-    ),
+    Hearing("cartesia ink", _Cartesia, lambda url: CartesiaStt(KEY, socket_url(url)), "ink-2", 9),
     Hearing(
         "cartesia whisper",
         _Cartesia,

@@ -112,6 +112,11 @@ class FakeLlm(FakeVendor):
                 self.changed.set()
 
 
+def retry_after(status: int) -> dict[str, str]:
+    """The header of a refusal that says when to ask again."""
+    return {"retry-after": "30"} if status == 429 else {}
+
+
 def event(data: Json, name: str = "", end: str = "\n\n") -> bytes:
     """One server-sent event."""
     head = f"event: {name}\n" if name else ""
