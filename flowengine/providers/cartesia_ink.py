@@ -28,7 +28,7 @@ from flowengine.events import (
 from flowengine.ports import SttEvent, SttRequest
 from flowengine.providers.cartesia_wire import NAME, error_of, headers
 from flowengine.providers.faults import fault
-from flowengine.providers.listening import GatedSession, ListeningSession, Wire, query
+from flowengine.providers.listening import GatedSession, ListeningSession, Wire, after, query
 from flowengine.providers.sockets import open_socket
 
 END_TIMEOUT_MS: Final = 2500
@@ -62,6 +62,12 @@ class TurnsEars:
         self._foreseen = False
         self._told = 0
         """How many words of the turn were made final before the vendor ended it."""
+        self._began = False
+        """The vendor began a turn and did not end it."""
+        self._lost_end: list[str] = []
+        """The words of a turn whose end had not come when the next one began."""
+        self._before: list[str] = []
+        """The words of the turn that ended last."""
         self.patient = False
         self.duration_ms: int | None = None
         """The vendor never says."""
@@ -76,20 +82,28 @@ class TurnsEars:
             body = orjson.loads(message)
             match body["type"]:
                 case "turn.start":
-                    if self._text:
-                        self.end_turn()  # its own end got lost
+                    self._lost_end = []
+                    if self._text and self._began:
+                        self._lost_end = self._text.split()
+                        self.end_turn()
                     self._told = 0
+                    self._began = True
                     self._start()
                 case "turn.update":
-                    self._heard(self._rest(body["transcript"]))
+                    if not self._is_stale(body["transcript"]):
+                        self._heard(self._rest(body["transcript"]))
                 case "turn.eager_end":
-                    self._foresee(self._rest(body["transcript"]))
+                    if not self._is_stale(body["transcript"]):
+                        self._foresee(self._rest(body["transcript"]))
                 case "turn.resume":
                     self._revoked()
+                case "turn.end" if self._lost_end and self._is_late(body["transcript"]):
+                    self._lost_end = []
                 case "turn.end":
                     # An empty end after words would lose what was said.
                     self._ended(self._rest(body["transcript"]) or self._text)
                     self._told = 0
+                    self._began, self._before = False, body["transcript"].split()
                     self.finalized.set()
                 case "error":
                     return error_of(body)
@@ -101,8 +115,17 @@ class TurnsEars:
         self._told += len(self._text.split())
         self._ended(self._text, endpoint=True)
 
+    def _is_stale(self, transcript: str) -> bool:
+        """Whether these are words of the turn that is over, told late: nothing numbers them."""
+        words = transcript.split()
+        return not self._began and bool(words) and words == self._before[: len(words)]
+
+    def _is_late(self, transcript: str) -> bool:
+        """Whether this is the end that seemed lost; of the turn that runs nothing is known yet."""
+        return not self._text and transcript.split()[: len(self._lost_end)] == self._lost_end
+
     def _rest(self, transcript: str) -> str:
-        return " ".join(transcript.split()[self._told :])
+        return after(self._told, transcript)
 
     def _start(self) -> None:
         if not self._speaking:

@@ -38,6 +38,11 @@ _IDLE_SILENCE_MS: Final = 100
 _SILENCE: Final = b"\xff"
 
 
+def after(told: int, text: str) -> str:
+    """A turn's words but for the first `told`, which were told before the vendor ended it."""
+    return " ".join(text.split()[told:]) if told else text
+
+
 def as_bytes(audio: bytes) -> bytes:
     """Audio as it goes out to most."""
     return audio
