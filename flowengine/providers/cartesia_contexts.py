@@ -218,9 +218,10 @@ class FlushedClauses:
         self._flush = None
         if not self._open:
             return []
-        clause = self._open.popleft()
+        clause = self._open[0]
         if clause.has_words and not clause.sent:
             raise fault("dropped", "ended a clause without its audio", NAME)
+        self._open.popleft()
         words = clause.ready(is_whole=True)
         return [SpeechChunk(clause.number, b"", words, last=True), *self._pass_silent()]
 

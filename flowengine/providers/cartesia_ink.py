@@ -28,7 +28,7 @@ from flowengine.events import (
 from flowengine.ports import SttEvent, SttRequest
 from flowengine.providers.cartesia_wire import NAME, error_of, headers
 from flowengine.providers.faults import fault
-from flowengine.providers.listening import GatedSession, ListeningSession, Wire, after, query
+from flowengine.providers.listening import GatedSession, ListeningSession, Wire, query
 from flowengine.providers.sockets import open_socket
 
 END_TIMEOUT_MS: Final = 2500
@@ -66,6 +66,9 @@ class TurnsEars:
         """The vendor began a turn and did not end it."""
         self._lost_end: list[str] = []
         """The words of a turn whose end had not come when the next one began."""
+        self._doubtful: list[str] = []
+        """Words that came before a turn began: its first ones, or those of one whose beginning and
+        end got lost."""
         self._before: list[str] = []
         """The words of the turn that ended last."""
         self.patient = False
@@ -82,17 +85,21 @@ class TurnsEars:
             body = orjson.loads(message)
             match body["type"]:
                 case "turn.start":
-                    self._lost_end = []
-                    if self._text and self._began:
+                    self._lost_end, self._doubtful = [], []
+                    if self._text and not self._began:
+                        self._doubtful = self._text.split()
+                    elif self._text:
                         self._lost_end = self._text.split()
                         self.end_turn()
                     self._told = 0
                     self._began = True
                     self._start()
                 case "turn.update":
+                    self._resolve(body["transcript"])
                     if not self._is_stale(body["transcript"]):
                         self._heard(self._rest(body["transcript"]))
                 case "turn.eager_end":
+                    self._resolve(body["transcript"])
                     if not self._is_stale(body["transcript"]):
                         self._foresee(self._rest(body["transcript"]))
                 case "turn.resume":
@@ -100,6 +107,7 @@ class TurnsEars:
                 case "turn.end" if self._lost_end and self._is_late(body["transcript"]):
                     self._lost_end = []
                 case "turn.end":
+                    self._resolve(body["transcript"])
                     # An empty end after words would lose what was said.
                     self._ended(self._rest(body["transcript"]) or self._text)
                     self._told = 0
@@ -120,12 +128,19 @@ class TurnsEars:
         words = transcript.split()
         return not self._began and bool(words) and words == self._before[: len(words)]
 
+    def _resolve(self, transcript: str) -> None:
+        """What comes next tells whose the doubtful words were."""
+        doubtful, self._doubtful = self._doubtful, []
+        if doubtful and transcript.split()[: len(doubtful)] != doubtful:
+            self.end_turn()
+            self._told = 0
+
     def _is_late(self, transcript: str) -> bool:
         """Whether this is the end that seemed lost; of the turn that runs nothing is known yet."""
         return not self._text and transcript.split()[: len(self._lost_end)] == self._lost_end
 
     def _rest(self, transcript: str) -> str:
-        return after(self._told, transcript)
+        return " ".join(transcript.split()[self._told :])
 
     def _start(self) -> None:
         if not self._speaking:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from flowengine.errors import ProviderError
 from flowengine.events import HearingFailed, SegmentHeard
@@ -72,7 +72,10 @@ from flowengine.testing.providers.openai_audio import FakeOpenAiAudio
 from flowengine.testing.providers.openai_realtime_transcription import FakeOpenAiLive
 from flowengine.testing.providers.serving import KEY, FakeVendor, Fault
 from flowengine.testing.providers.speech import MS_A_CHARACTER, silence
-from tests.providers.running import clauses, kept
+from tests.providers.running import clauses, close_kept, kept
+from tests.providers.virtual_time import VirtualLoop
+
+_T = TypeVar("_T")
 
 # --- what is said ---
 
@@ -81,6 +84,8 @@ _WORD_MS: Final = 300
 _LEAST_FRAMES: Final = 6
 _FRAME_MS: Final = 20
 _PAUSE_MS: Final = 700
+_FED_MS: Final = 100
+"""Audio comes in such pieces; fewer of them make the table quicker."""
 TURNS: Final = (WORDS[:3], WORDS[3:6], WORDS[6:])
 
 
@@ -116,7 +121,11 @@ class _Cartesia(FakeCartesia):
 class _ElevenLabs(FakeElevenLabs):
     def __init__(self) -> None:
         super().__init__()
-        self.scribe.words = lambda audio, *, final: read(audio)  # type: ignore[method-assign]
+        self.scribe.words = self._words  # type: ignore[method-assign]
+
+    @staticmethod
+    def _words(audio: bytes, *, final: bool) -> str:  # noqa: ARG004 - the port's
+        return read(audio)
 
 
 class _Audio(FakeOpenAiAudio):
@@ -181,7 +190,8 @@ class Hearing:
     make: Callable[[str], Stt]
     model: str
     middle: int
-    options: dict[str, object] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    over: str = "socket"
 
 
 def _openai_stt(name: str) -> Callable[[str], Stt]:
@@ -193,8 +203,8 @@ HEARING: Final = (
     Hearing("deepgram flux", _Deepgram, lambda url: DeepgramStt(KEY, url), "flux-general-en", 12),
     Hearing("openai live", _Live, _openai_stt("openai"), "gpt-live-transcribe", 9),
     Hearing("openai vad", _Live, _openai_stt("openai"), "gpt-transcribe", 9, {"live": True}),
-    Hearing("openai", _Audio, _openai_stt("openai"), "gpt-transcribe", 1),
-    Hearing("whisper", _Audio, _openai_stt("whisper"), "whisper-1", 0),
+    Hearing("openai", _Audio, _openai_stt("openai"), "gpt-transcribe", 1, over="files"),
+    Hearing("whisper", _Audio, _openai_stt("whisper"), "whisper-1", 0, over="files"),
     Hearing(
         "elevenlabs scribe",
         _ElevenLabs,
@@ -251,13 +261,13 @@ async def hear(row: Hearing, faults: Iterable[Fault | None], *, other: bool) -> 
             outcome.told = error.code
         else:
             audio = _caller()
-            step = 2 * _FRAME_MS * BYTES_PER_MS
+            step = _FED_MS * BYTES_PER_MS
             due = clock()
-            for at in range(0, len(audio) + 500 * step, step):
+            for at in range(0, len(audio) + 200 * step, step):
                 if ears.is_over:
                     break
-                session.feed(audio[at : at + step] or silence(2 * _FRAME_MS))
-                due += 2 * _FRAME_MS / 1000
+                session.feed(audio[at : at + step] or silence(_FED_MS))
+                due += _FED_MS / 1000
                 await until(due)
             # Whatever comes late would be heard twice.
             await until(due + 3)
@@ -380,6 +390,7 @@ class Speaking:
     request: TtsRequest
     greets: int = 0
     """How many messages come before the first audio."""
+    over: str = "socket"
 
 
 CLAUSES: Final = (
@@ -400,6 +411,7 @@ def _elevenlabs(way: str, name: str) -> Speaking:
         lambda: FakeElevenLabs(offers=_WAYS[_WAYS.index(way) :]),
         lambda url: kept(ElevenLabsTts(KEY, url)),
         TtsRequest("eleven_flash_v2_5", "voice-1", "en-US"),
+        over="HTTP" if way == "stream" else "socket",
     )
 
 
@@ -431,12 +443,14 @@ SPEAKING: Final = (
         FakeOpenAiAudio,
         lambda url: kept(OpenAiTts(KEY, url)),
         TtsRequest("gpt-4o-mini-tts", "alloy", "en-US"),
+        over="HTTP",
     ),
     Speaking(
         "openai plain",
         FakeOpenAiAudio,
         lambda url: kept(OpenAiTts(KEY, url)),
         TtsRequest("tts-1", "alloy", "en-US"),
+        over="HTTP",
     ),
 )
 
@@ -500,4 +514,18 @@ def _judge(outcome: Outcome, chunks: list[SpeechChunk]) -> None:
         outcome.wrong = f"only {lasts}"
 
 
-Drive = Callable[..., Awaitable[Outcome]]
+def run_on_wires(work: Coroutine[Any, Any, _T]) -> _T:
+    """Run over real sockets, in time that passes only while nothing is on its way.
+
+    A call that hangs meets its end after three minutes of that time.
+    """
+
+    async def bounded() -> _T:
+        try:
+            async with asyncio.timeout(180):
+                return await work
+        finally:
+            await close_kept()
+
+    with asyncio.Runner(loop_factory=lambda: VirtualLoop(has_wires=True)) as runner:
+        return runner.run(bounded())

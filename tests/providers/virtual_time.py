@@ -48,7 +48,7 @@ class _Jumps(selectors.SelectSelector):
         return 0.0 if timeout <= 0 else 0.0003 if timeout <= _SHORT_S else 0.006
 
 
-_SHORT_S = 0.05
+_SHORT_S = 0.25
 
 
 def run_virtually(work: Coroutine[Any, Any, _T]) -> _T:
