@@ -14,7 +14,6 @@ from typing import Any
 
 import orjson
 import uvloop
-from starlette.requests import Request
 
 from bench import tickets
 from flowengine.events import Json
@@ -88,13 +87,7 @@ class BenchOpenAi(FakeOpenAi):
         self._stamps.note(ticket, "asked")
         return saying("Which ticket do you mean?" if ticket is None else tickets.agent_says(ticket))
 
-    async def _stream(
-        self, request: Request, body: Json, answer: Answer, fault: Fault | None
-    ) -> AsyncGenerator[bytes, None]:
-        if fault is not None:
-            async for line in super()._stream(request, body, answer, fault):
-                yield line
-            return
+    async def _stream(self, body: Json, answer: Answer) -> AsyncGenerator[bytes, None]:
         ticket = _asked(body)
         loop = asyncio.get_running_loop()
         due = loop.time() + FIRST_TOKEN_MS / 1000

@@ -71,6 +71,8 @@ class ProviderError(FlowengineError):
 
     retry_after_ms: int | None = None
     """For so long it asked not to be asked again."""
+    is_model_unknown: bool = False
+    """It does not know the model or voice: nothing is said of the others that it has."""
 
 
 class CarrierError(FlowengineError):

@@ -80,6 +80,13 @@ class ClauseAligner:
         )
 
     @property
+    def lacks_audio(self) -> bool:
+        """The vendor aligns what it says, and of a clause with words it said nothing."""
+        return self._aligned and any(
+            clause.solid and not clause.has_audio and not clause.spoken for clause in self._open
+        )
+
+    @property
     def is_plausible(self) -> bool:
         """What came is enough audio to be all of what was given, as far as length tells."""
         if not self._open or self._aligned:

@@ -18,7 +18,8 @@ FIRST_OPEN_MS = 5000
 LONGEST_OPEN_MS = 120_000
 """Each time that the probe fails it stays open twice as long, up to this."""
 ACCOUNT_OPEN_MS = 60_000
-"""After `auth` or `quota`: a second attempt cannot help until somebody has done something."""
+"""After `auth`, `quota` or a model that is unknown: a second attempt cannot help until somebody has
+done something."""
 
 State = Literal["closed", "open", "half_open"]
 _OURS = frozenset({"bad_request"})
@@ -26,7 +27,10 @@ _OURS = frozenset({"bad_request"})
 
 
 class Breaker:
-    """The breaker of one provider and kind; times in ms on any clock that only goes on."""
+    """The breaker of one provider and kind, or of one of its models.
+
+    Times in ms on any clock that only goes on.
+    """
 
     def __init__(self) -> None:
         self._failures = 0
@@ -57,13 +61,13 @@ class Breaker:
 
     def failed(self, error: ProviderError, now_ms: int) -> None:
         """An attempt failed."""
-        if error.code in _OURS:
+        if error.code in _OURS and not error.is_model_unknown:
             return
         if now_ms - self._failed_ms > WINDOW_MS:
             self._failures = 0
         self._failures += 1
         self._failed_ms = now_ms
-        if error.code in ("auth", "quota"):
+        if error.code in ("auth", "quota") or error.is_model_unknown:
             self._open(ACCOUNT_OPEN_MS, now_ms)
         elif error.retry_after_ms is not None:
             self._open(error.retry_after_ms, now_ms)

@@ -173,7 +173,8 @@ class FlushedClauses:
     def _audio(self, frame: Frame) -> list[SpeechChunk]:
         chunks: list[SpeechChunk] = []
         flush = frame.flush
-        if flush is not None:
+        is_late = flush is not None and self._ended is not None and flush <= self._ended
+        if flush is not None and not is_late:
             has_audio = bool(self._open) and self._open[0].sent > 0
             if self._flush is not None and flush > self._flush and has_audio:
                 chunks = self._end(self._flush)
@@ -217,7 +218,10 @@ class FlushedClauses:
         self._flush = None
         if not self._open:
             return []
-        clause = self._open.popleft()
+        clause = self._open[0]
+        if clause.has_words and not clause.sent:
+            raise fault("dropped", "ended a clause without its audio", NAME)
+        self._open.popleft()
         words = clause.ready(is_whole=True)
         return [SpeechChunk(clause.number, b"", words, last=True), *self._pass_silent()]
 

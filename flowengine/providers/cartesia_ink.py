@@ -62,6 +62,15 @@ class TurnsEars:
         self._foreseen = False
         self._told = 0
         """How many words of the turn were made final before the vendor ended it."""
+        self._began = False
+        """The vendor began a turn and did not end it."""
+        self._lost_end: list[str] = []
+        """The words of a turn whose end had not come when the next one began."""
+        self._doubtful: list[str] = []
+        """Words that came before a turn began: its first ones, or those of one whose beginning and
+        end got lost."""
+        self._before: list[str] = []
+        """The words of the turn that ended last."""
         self.patient = False
         self.duration_ms: int | None = None
         """The vendor never says."""
@@ -76,20 +85,33 @@ class TurnsEars:
             body = orjson.loads(message)
             match body["type"]:
                 case "turn.start":
-                    if self._text:
-                        self.end_turn()  # its own end got lost
+                    self._lost_end, self._doubtful = [], []
+                    if self._text and not self._began:
+                        self._doubtful = self._text.split()
+                    elif self._text:
+                        self._lost_end = self._text.split()
+                        self.end_turn()
                     self._told = 0
+                    self._began = True
                     self._start()
                 case "turn.update":
-                    self._heard(self._rest(body["transcript"]))
+                    self._resolve(body["transcript"])
+                    if not self._is_stale(body["transcript"]):
+                        self._heard(self._rest(body["transcript"]))
                 case "turn.eager_end":
-                    self._foresee(self._rest(body["transcript"]))
+                    self._resolve(body["transcript"])
+                    if not self._is_stale(body["transcript"]):
+                        self._foresee(self._rest(body["transcript"]))
                 case "turn.resume":
                     self._revoked()
+                case "turn.end" if self._lost_end and self._is_late(body["transcript"]):
+                    self._lost_end = []
                 case "turn.end":
+                    self._resolve(body["transcript"])
                     # An empty end after words would lose what was said.
                     self._ended(self._rest(body["transcript"]) or self._text)
                     self._told = 0
+                    self._began, self._before = False, body["transcript"].split()
                     self.finalized.set()
                 case "error":
                     return error_of(body)
@@ -100,6 +122,22 @@ class TurnsEars:
     def end_turn(self) -> None:
         self._told += len(self._text.split())
         self._ended(self._text, endpoint=True)
+
+    def _is_stale(self, transcript: str) -> bool:
+        """Whether these are words of the turn that is over, told late: nothing numbers them."""
+        words = transcript.split()
+        return not self._began and bool(words) and words == self._before[: len(words)]
+
+    def _resolve(self, transcript: str) -> None:
+        """What comes next tells whose the doubtful words were."""
+        doubtful, self._doubtful = self._doubtful, []
+        if doubtful and transcript.split()[: len(doubtful)] != doubtful:
+            self.end_turn()
+            self._told = 0
+
+    def _is_late(self, transcript: str) -> bool:
+        """Whether this is the end that seemed lost; of the turn that runs nothing is known yet."""
+        return not self._text and transcript.split()[: len(self._lost_end)] == self._lost_end
 
     def _rest(self, transcript: str) -> str:
         return " ".join(transcript.split()[self._told :])
@@ -206,6 +244,10 @@ class ManualEars:
             self._hear(EndpointReached())
 
 
+_SLACK_MS: Final = 3000
+"""How much later than its own timeout a turn may end."""
+
+
 def is_turns(request: SttRequest) -> bool:
     """Whether a model finds turns itself."""
     return not request.model.startswith("ink-whisper")
@@ -221,6 +263,7 @@ def turns_wire(request: SttRequest) -> Wire:
         close='{"type":"close"}',
         patient=_end_threshold(min(own, PATIENT_END_THRESHOLD)),
         impatient=_end_threshold(own),
+        ends_ms=int(request.options.get("turn_end_timeout_ms", END_TIMEOUT_MS)) + _SLACK_MS,
     )
 
 

@@ -74,6 +74,8 @@ class ChatReader:
         """The body ended: the tool calls, then the `LlmEnd`."""
         if not self.began:
             raise fault("protocol", "answered without a single chunk", self._provider)
+        if not (self.done or self._reason):
+            raise fault("dropped", "ended its answer in the middle", self._provider)
         return [*self._tool_uses(), LlmEnd(self._reason, self._used())]
 
     def _choice(self, choice: dict[str, Json]) -> list[LlmEvent]:

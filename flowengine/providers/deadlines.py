@@ -28,5 +28,5 @@ class Deadlines:
     recovery_ms: int = 2500
     replay_ms: int = 10_000
     """How much audio is kept for a recogniser that comes back."""
-    replay_speed: float = 1.25
-    """Audio may be replayed this much faster than it was spoken (Deepgram's limit)."""
+    replay_speed: float | None = None
+    """How much faster than it was spoken that is replayed; None: as fast as the vendor takes it."""

@@ -26,7 +26,7 @@ from flowengine.events import (
 from flowengine.ports import SttEvent, SttRequest
 from flowengine.providers.deepgram_stream import CLOSE, NAME, fitting
 from flowengine.providers.faults import fault, of_word
-from flowengine.providers.listening import Wire, query
+from flowengine.providers.listening import Wire, after, query
 
 EAGER_EOT_THRESHOLD: Final = 0.5
 """How sure Flux must be to foresee an end; 0.3 to 0.9. Lower is earlier and more often wrong: each
@@ -60,6 +60,8 @@ class FluxEars:
         self._hear = hear
         self._sequence = -1
         self._turn = 0
+        self._told = 0
+        """How many words of the turn were told before the vendor ended it."""
         self._text = ""
         self._confidence = 0.0
         self._speaking = False
@@ -91,6 +93,7 @@ class FluxEars:
         return None
 
     def end_turn(self) -> None:
+        self._told += len(self._text.split())
         self._ended(self._text, self._confidence)
 
     def _turn_info(self, body: dict[str, Json]) -> None:
@@ -102,12 +105,13 @@ class FluxEars:
         self._sequence = sequence
         if turn > self._turn:
             self.end_turn()  # its own end got lost
-            self._turn = turn
+            self._turn, self._told = turn, 0
+        text = after(self._told, text)
         confidence = _confidence(body["words"])
         if event == "EndOfTurn":
             self.settled_ms = round(float(body["audio_window_end"]) * 1000)
             self._ended(text, confidence)
-            self._turn = turn + 1
+            self._turn, self._told = turn + 1, 0
             self.finalized.set()
             return
         if event == "TurnResumed":

@@ -24,7 +24,7 @@ from flowengine.events import (
 from flowengine.ports import SttEvent, SttRequest
 from flowengine.providers.deepgram_stream import CLOSE, NAME, fitting
 from flowengine.providers.faults import fault, of_word
-from flowengine.providers.listening import Wire, query
+from flowengine.providers.listening import Wire, after, query
 
 _BILLED: Final = ("diarize", "keyterm", "redact")
 """What is billed on top of the minute."""
@@ -71,6 +71,10 @@ class DeepgramEars:
         self._worded_ms = 0
         """Where in the stream the last new word was."""
         self._interim = ""
+        self._interim_ms = 0
+        """Up to where in the stream the interim reaches."""
+        self._told = 0
+        """How many words were told before the vendor made them final."""
         self._confidence = 0.0
         self._speaking = False
         self._words_since_end = False
@@ -112,6 +116,8 @@ class DeepgramEars:
     def end_turn(self) -> None:
         """The turn is over, whether or not its last words were made final."""
         if self._interim:
+            self._told += len(self._interim.split())
+            self.settled_ms = max(self.settled_ms, self._interim_ms)
             self._segment(self._interim, self._confidence, endpoint=True)
         elif self._words_since_end:
             self._stopped()
@@ -125,15 +131,22 @@ class DeepgramEars:
         best = body["channel"]["alternatives"][0]
         text: str = best["transcript"]
         end_ms = round((body["start"] + body["duration"]) * 1000)
+        if round(body["start"] * 1000) < self.settled_ms:
+            text = after(self._told, text)
+        else:
+            self._told = 0
+        if not body["is_final"] and end_ms <= self.settled_ms:
+            return  # came late: its words are final
         if text and text != self._last_words:
             self._last_words, self._worded_ms = text, end_ms
         if not body["is_final"]:
             if text:
                 self._interim, self._confidence = text, best["confidence"]
+                self._interim_ms = end_ms
                 self._hear(InterimHeard(text, self._confidence))
             self._check_idle(end_ms)
             return
-        self.settled_ms = max(self.settled_ms, end_ms)
+        self.settled_ms, self._told = max(self.settled_ms, end_ms), 0
         asked = bool(body.get("from_finalize"))
         endpoint = asked or (bool(body.get("speech_final")) and not self.patient)
         if text:

@@ -23,6 +23,7 @@ from websockets.exceptions import ConnectionClosed
 from flowengine.errors import ProviderError
 from flowengine.events import Json, Usage
 from flowengine.ports import Clause, SpeechChunk, TtsRequest
+from flowengine.providers.bare_audio import Length
 from flowengine.providers.faults import fault, of_word
 from flowengine.providers.sockets import hang_up, of_close, open_socket, send
 
@@ -185,8 +186,11 @@ class DeepgramVoice:
                 if any(map(str.isalnum, clause.text)):
                     socket = await self._ready(len(clause.text))
                     await socket.say(clause.text)
+                    heard = Length(clause.text)
                     while (audio := await socket.audio()) is not None:
+                        heard.add(len(audio))
                         yield SpeechChunk(clause.number, audio)
+                    heard.check(NAME)
                 yield SpeechChunk(clause.number, b"", last=True)
         finally:
             self._speaking = False

@@ -29,6 +29,9 @@ class SettlingReader(Reader, Protocol):
 class DeepgramSession(ListeningSession):
     """One call's stream at Deepgram, which answers all audio and says what of it is final."""
 
+    replay_speed = 1.25
+    """More is not taken (its page on recovering from lost connections)."""
+
     def __init__(
         self,
         socket: ClientConnection,

@@ -22,6 +22,7 @@ from flowengine.errors import ProviderError
 from flowengine.events import Json, Usage
 from flowengine.ports import Clause, SpeechChunk, TtsRequest
 from flowengine.providers.alignment import ClauseAligner
+from flowengine.providers.bare_audio import Length, check_audio
 from flowengine.providers.elevenlabs_scribe import ScribeStt
 from flowengine.providers.elevenlabs_tracks import (
     NAME,
@@ -254,9 +255,16 @@ class ElevenLabsVoice:
                     json={"text": clause.text, **body},
                 ) as response:
                     if response.status_code != 200:
+                        if response.status_code in _REFUSALS:
+                            # The sockets were not refused for being sockets.
+                            self._vendor.way = _WAYS[0]
                         raise of_status(response.status_code, NAME, headers=response.headers)
+                    check_audio(response.headers, NAME)
+                    heard = Length(clause.text)
                     async for audio in response.aiter_bytes(_HTTP_CHUNK_BYTES):
+                        heard.add(len(audio))
                         yield SpeechChunk(clause.number, audio)
+                    heard.check(NAME)
             except httpx2.TimeoutException as error:
                 raise fault("stalled", "sends no audio", NAME) from error
             except (httpx2.HTTPError, httpx2.StreamError) as error:
@@ -337,6 +345,8 @@ class _Utterance:
     def _frame(self, frame: Frame) -> list[SpeechChunk]:
         chunks = self._aligner.take(frame.audio, frame.alignment)
         if frame.final:
+            if self.finished and self._aligner.lacks_audio:
+                raise fault("dropped", "ended before all was said", NAME)
             chunks += self._aligner.settle(only_heard=not self.finished)
         if self._ended and not self._aligner.owes:
             self.over = True

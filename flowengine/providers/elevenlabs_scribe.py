@@ -22,7 +22,7 @@ from flowengine.events import InterimHeard, Json, SegmentHeard, SpeechStarted, S
 from flowengine.ports import SttEvent, SttRequest
 from flowengine.providers.elevenlabs_tracks import NAME
 from flowengine.providers.faults import fault
-from flowengine.providers.listening import GatedSession, Wire, query
+from flowengine.providers.listening import GatedSession, Wire, after, query
 from flowengine.providers.sockets import open_socket
 
 _LEAST_QUIET_S: Final = 0.3
@@ -67,6 +67,8 @@ class ScribeEars:
     def __init__(self, hear: Callable[[SttEvent], None]) -> None:
         self._hear = hear
         self._interim = ""
+        self._told = 0
+        """How many words were told before the vendor committed them."""
         self._speaking = False
         self._committed = ("", "")
         """Kind and text of a commit whose twin may follow."""
@@ -97,9 +99,11 @@ class ScribeEars:
         return None
 
     def end_turn(self) -> None:
+        self._told += len(self._interim.split())
         self._ended(self._interim, 0.0, endpoint=True)
 
     def _partial(self, text: str) -> None:
+        text = after(self._told, text)
         if not text or text == self._interim:
             return
         self._interim = text
@@ -115,7 +119,9 @@ class ScribeEars:
             return
         self._committed = (kind, text)
         # An empty commit after words would lose what was said.
-        self._ended(text or self._interim, confidence, endpoint=not self.patient)
+        words = after(self._told, text) or self._interim
+        self._told = 0
+        self._ended(words, confidence, endpoint=not self.patient)
         self.finalized.set()
 
     def _ended(self, text: str, confidence: float, *, endpoint: bool) -> None:
@@ -143,7 +149,11 @@ def _chunk(audio: bytes, *, commit: bool = False) -> str:
     return orjson.dumps(body).decode()
 
 
-WIRE: Final = Wire(NAME, keepalive="", finalize=_chunk(b"", commit=True), frame=_chunk)
+ENDS_MS: Final = 6000
+"""A turn has partials while it goes on, and ends after 3 s of quiet at the latest."""
+WIRE: Final = Wire(
+    NAME, keepalive="", finalize=_chunk(b"", commit=True), ends_ms=ENDS_MS, frame=_chunk
+)
 
 
 def listen_query(request: SttRequest) -> str:

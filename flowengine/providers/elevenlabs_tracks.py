@@ -18,6 +18,7 @@ from typing import Final
 import orjson
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
+from websockets.protocol import State
 
 from flowengine.errors import ProviderError
 from flowengine.events import Json
@@ -199,6 +200,7 @@ class SingleTrack:
         self._manner = manner
         self._inbox = inbox
         self._begun = False
+        self._heard_all = False
         self._reading = asyncio.create_task(self._read())
 
     async def say(self, text: str) -> None:
@@ -214,12 +216,18 @@ class SingleTrack:
         """Close the socket; what still comes is thrown away. Never raises."""
         self._reading.cancel()
         await asyncio.gather(self._reading, return_exceptions=True)
-        await hang_up(self._socket)
+        if self._heard_all or self._socket.state is not State.OPEN:
+            await hang_up(self._socket)
+        else:
+            # Left in the middle it may not answer, and whoever speaks next would wait for it.
+            self._socket.transport.abort()
 
     async def _read(self) -> None:
         try:
             while True:
-                self._inbox.put_nowait(read_frame(await self._socket.recv()))
+                frame = read_frame(await self._socket.recv())
+                self._heard_all = self._heard_all or frame.final
+                self._inbox.put_nowait(frame)
         except ConnectionClosed as closed:
             self._inbox.put_nowait(of_close(closed, NAME))
         except ProviderError as error:

@@ -41,6 +41,7 @@ _BY_STATUS = {
     529: "overloaded",
 }
 
+_UNKNOWN_MODEL = ("model_not_found", "voice_not_found", "not_found_error")
 _BY_WORD = (
     ("insufficient_quota", "quota"),
     ("quota_exceeded", "quota"),
@@ -77,6 +78,7 @@ def of_status(
     if not code:
         code = _BY_STATUS.get(status, "unavailable" if status >= 500 else "bad_request")
     error = fault(code, f"answered HTTP {status}", provider)
+    error.is_model_unknown = status == 404 or _is_unknown_model(word)
     error.retry_after_ms = retry_after_ms(headers or {})
     return error
 
@@ -98,7 +100,14 @@ def retry_after_ms(headers: Mapping[str, str]) -> int | None:
 
 def of_word(word: str, provider: str) -> ProviderError:
     """The error of a vendor's own error code or type, met inside a stream."""
-    return fault(_of_word(word) or "unavailable", "reported an error inside the stream", provider)
+    code = _of_word(word) or "unavailable"
+    error = fault(code, "reported an error inside the stream", provider)
+    error.is_model_unknown = _is_unknown_model(word)
+    return error
+
+
+def _is_unknown_model(word: str) -> bool:
+    return any(part in word.lower() for part in _UNKNOWN_MODEL)
 
 
 def _of_word(word: str) -> str:

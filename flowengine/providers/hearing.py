@@ -1,8 +1,8 @@
 """Supervision of speech to text: opening in time, reconnecting, replaying what was not heard.
 
 Audio stays in a bounded ring until the recogniser has made its words final. When a recogniser
-breaks, the same is opened again, then the fallbacks; the ring goes to the new one at 1.25 times
-the speed of speech at most, with the live audio behind it. One that stays connected and says
+breaks, the same is opened again, then the fallbacks; the ring goes to the new one as fast as its
+vendor takes audio, with the live audio behind it. One that stays connected and says
 nothing (`deafness`) counts as broken, and the next choice is asked first. Only when nothing can be
 had within the time of recovery does the actor hear `HearingFailed`.
 """
@@ -19,7 +19,6 @@ from flowengine.errors import ProviderError
 from flowengine.events import (
     EndpointReached,
     HearingFailed,
-    InterimHeard,
     Json,
     SegmentHeard,
     Usage,
@@ -31,7 +30,7 @@ from flowengine.providers.deadlines import Deadlines
 from flowengine.providers.deafness import DeafnessWatch
 from flowengine.providers.faults import RETRYABLE, fault
 from flowengine.providers.health import HealthBook
-from flowengine.providers.recovery import Recovery, Warm
+from flowengine.providers.recovery import Recovery, Warm, is_worth_repeating
 
 _REPLAY_STEP_MS = 40
 _BACKOFF_S = 0.1
@@ -41,9 +40,20 @@ _SURE_MS = 100
 """Audio that is quiet for so long does not begin in the middle of a word."""
 _BEFORE_SPEECH_MS = 300
 """Replayed before the first sound that is surely speech: soft beginnings of words."""
-_UNDERSTOOD = (InterimHeard, SegmentHeard, EndpointReached)
+_UNDERSTOOD = (SegmentHeard, EndpointReached)
 _FRUITFUL_S = 30.0
 """A session that lasted so long was good, words or not: the caller may have been silent."""
+
+
+REPLAY_SPEED = 1.25
+"""Audio is replayed this much faster than it was spoken where the vendor says nothing of it."""
+
+
+@runtime_checkable
+class Replays(Protocol):
+    """A session that takes audio so much faster than it is spoken."""
+
+    replay_speed: float
 
 
 @runtime_checkable
@@ -152,6 +162,7 @@ class SupervisedHearing:
         self.more_usage: Sequence[Usage] = ()
         self._deafness = DeafnessWatch(
             self._deaf,
+            self._suspected,
             answer_ms=deadlines.stt_answer_ms,
             again_ms=deadlines.stt_answer_again_ms,
         )
@@ -206,40 +217,54 @@ class SupervisedHearing:
         if isinstance(event, HearingFailed):
             self._broke(event.code)
             return
-        if self._settles is None and isinstance(event, (SegmentHeard, EndpointReached)):
+        if self._settles is None and isinstance(event, _UNDERSTOOD):
             self._settled = self._fed
         self._mend_until = None
         if self._unproven_ms is not None and isinstance(event, _UNDERSTOOD):
             name = self._choices[self._place].stt.name
-            self._book.of(name, "stt").did_well(self._unproven_ms)
+            self._book.of(name, "stt").did_well(self._unproven_ms, self._model(self._place))
             self._unproven_ms = None
-        if isinstance(event, (SegmentHeard, EndpointReached)):
+        if isinstance(event, _UNDERSTOOD):
             self._fruitless = 0
         self._hear(event)
 
     def _deaf(self) -> None:
         """It was spoken to and said nothing; somebody else may hear it, or nobody does."""
         if self._deafness.is_second_chance:
-            self._life += 1
-            self._count(fault("stalled", "says nothing", self._choices[self._place].stt.name))
-            self._spend_all()
+            self._count(self._place, "stalled")
+            self._let_go()
             self._give_up("stalled")
             return
         self._deafness.is_second_chance = True
         self._broke("stalled")
 
+    def _suspected(self) -> None:
+        """It had no word for sounds as long as speech: another one may, if there was any."""
+        if self._session is not None:
+            self._counts[f"{self._choices[self._place].stt.name}.suspected"] += 1
+            self._let_go()
+            self._begin_anew("stalled")
+
     def _broke(self, code: str) -> None:
-        self._life += 1
-        self._deafness.stop()
-        self._count(fault(code, "broke", self._choices[self._place].stt.name))
-        self._note_settled()
-        self._spend_all()
-        self._trim()
-        now, recovery_s = asyncio.get_running_loop().time(), self._deadlines.recovery_ms / 1000
+        self._count(self._place, code)
+        self._let_go()
+        now = asyncio.get_running_loop().time()
         self._fruitless = 1 if now - self._opened_at > _FRUITFUL_S else self._fruitless + 1
         if self._fruitless >= _MOST_FRUITLESS:
             self._give_up(code)
-            return
+        else:
+            self._begin_anew(code)
+
+    def _let_go(self) -> None:
+        """The session is no more; what it had not made final is kept."""
+        self._life += 1
+        self._deafness.stop()
+        self._note_settled()
+        self._spend_all()
+        self._trim()
+
+    def _begin_anew(self, code: str) -> None:
+        now, recovery_s = asyncio.get_running_loop().time(), self._deadlines.recovery_ms / 1000
         if self._mend_until is None or now - self._opened_at > recovery_s:
             self._mend_until, self._pause_s = now + recovery_s, 0.0
         self._repair = asyncio.create_task(self._mend(code))
@@ -255,8 +280,9 @@ class SupervisedHearing:
         while loop.time() + self._pause_s < until and len(hopeless) < len(self._choices):
             await asyncio.sleep(self._pause_s)
             self._pause_s = min(1.0, self._pause_s * 2 or _BACKOFF_S)
-            # One that opens well and breaks on the first words again is asked last from now on.
-            first = self._place + (self._deafness.is_second_chance or self._fruitless > 1)
+            # One that opens well and hears nothing, or breaks on the first words again, is asked
+            # last from now on: time lost with it is lost to what is replayed.
+            first = self._place + (code == "stalled" or self._fruitless > 1)
             for nth in range(len(self._choices)):
                 place = (first + nth) % len(self._choices)
                 left = until - loop.time()
@@ -265,9 +291,9 @@ class SupervisedHearing:
                 try:
                     await self._open_one(place, min(left, self._deadlines.stt_open_ms / 1000))
                 except ProviderError as error:
-                    self._count(error)
+                    self._count(place, error)
                     code = error.code
-                    if not error.retryable:
+                    if not is_worth_repeating(error, until - loop.time()):
                         hopeless.add(place)
                     continue
                 self._counts[f"{self._choices[place].stt.name}.recovered"] += 1
@@ -282,16 +308,17 @@ class SupervisedHearing:
         self._hear(HearingFailed(code))
 
     async def _open(self) -> None:
-        names = [choice.stt.name for choice in self._choices]
-        skipped = self._book.skipped(names, "stt")
+        count = len(self._choices)
+        asked = [(self._choices[place].stt.name, self._model(place)) for place in range(count)]
+        skipped = self._book.skipped(asked, "stt")
         limits = self._deadlines
-        recovery = Recovery(len(names), limits.stt_open_ms, limits.recovery_ms, skipped)
+        recovery = Recovery(count, limits.stt_open_ms, limits.recovery_ms, skipped)
         last: ProviderError | None = None
         while (attempt := recovery.next()) is not None:
             try:
                 await self._open_one(*attempt)
             except ProviderError as error:
-                self._count(error)
+                self._count(attempt[0], error)
                 recovery.failed(attempt[0], error)
                 last = error
                 continue
@@ -326,6 +353,8 @@ class SupervisedHearing:
         """Feed the ring, no faster than allowed, until the live audio is reached."""
         self._skip_quiet()
         session, life = self._opened, self._life
+        own_speed = session.replay_speed if isinstance(session, Replays) else REPLAY_SPEED
+        speed = self._deadlines.replay_speed or own_speed
         loop = asyncio.get_running_loop()
         step = _REPLAY_STEP_MS * BYTES_PER_MS
         due = loop.time()
@@ -341,7 +370,7 @@ class SupervisedHearing:
                     self._finalize_due = False
                     session.finalize()
                 return
-            due += _REPLAY_STEP_MS / 1000 / self._deadlines.replay_speed
+            due += _REPLAY_STEP_MS / 1000 / speed
             await asyncio.sleep(max(0.0, due - loop.time()))
 
     def _skip_quiet(self) -> None:
@@ -371,9 +400,15 @@ class SupervisedHearing:
                 self._spent.append(asyncio.create_task(session.close()))
         self._session = self._opened = None
 
-    def _count(self, error: ProviderError) -> None:
-        self._counts[f"{error.where}.{error.code}"] += 1
-        self._book.of(error.where, "stt").did_fail(error)
+    def _count(self, place: int, problem: ProviderError | str) -> None:
+        """Note a failure: an error, or the code of a session that broke."""
+        name = self._choices[place].stt.name
+        error = fault(problem, "broke", name) if isinstance(problem, str) else problem
+        self._counts[f"{name}.{error.code}"] += 1
+        self._book.of(name, "stt").did_fail(error, self._model(place))
+
+    def _model(self, place: int) -> str:
+        return self._choices[place].request(self._request).model
 
 
 def _quiet_bytes(audio: bytes) -> int:

@@ -31,9 +31,16 @@ _HELD_BYTES: Final = 10_000 * BYTES_PER_MS
 _KEEPALIVE_S: Final = 4.0
 _LOOK_S: Final = 1.0
 _FINALIZE_S: Final = 1.0
+_SILENT_MS: Final = 500
+"""Speech of which a vendor that has words for it as it is spoken says nothing."""
 _CLOSE_S: Final = 1.0
 _IDLE_SILENCE_MS: Final = 100
 _SILENCE: Final = b"\xff"
+
+
+def after(told: int, text: str) -> str:
+    """A turn's words but for the first `told`, which were told before the vendor ended it."""
+    return " ".join(text.split()[told:]) if told else text
 
 
 def as_bytes(audio: bytes) -> bytes:
@@ -49,7 +56,8 @@ class Wire:
     (where it is "" the words so far are taken if the turn does not end within a second), `close`
     ends the stream, `patient` and `impatient` say that digits are expected, or no more.
     `answers_ms`: however much audio it is sent, it says something at least so often (0: it may be
-    silent for as long as the caller is). `add_ons`: what is billed on top.
+    silent for as long as the caller is); `ends_ms`: the same while a turn is open, which must go on
+    or end. `add_ons`: what is billed on top.
     """
 
     provider: str
@@ -59,6 +67,7 @@ class Wire:
     patient: str = ""
     impatient: str = ""
     answers_ms: int = 0
+    ends_ms: int = 0
     add_ons: tuple[str, ...] = ()
     frame: Callable[[bytes], str | bytes] = as_bytes
 
@@ -114,11 +123,15 @@ class ListeningSession:
         loop = asyncio.get_running_loop()
         self._clock = loop.time
         self._sent_at = self._fed_at = self._heard_at = loop.time()
+        self.messages = 0
+        """How many the vendor sent that are no answer to the opening."""
         self._unanswered_bytes = 0
         self._sending_since: float | None = None
         self._looking = loop.call_later(_LOOK_S, self._look)
         self._tasks = [asyncio.create_task(self._write()), asyncio.create_task(self._read())]
         self._finalizing: asyncio.Task[None] | None = None
+        self._fell_silent = False
+        """It said nothing more of a turn while the caller spoke on."""
 
     def fed_before(self, stream_ms: int) -> int:
         """How many bytes of the audio fed lie before this time of the vendor's stream."""
@@ -236,6 +249,8 @@ class ListeningSession:
 
     def _is_mute(self, now: float) -> bool:
         limit_ms = self._wire.answers_ms
+        if self._ears.is_hearing:
+            limit_ms = limit_ms or self._wire.ends_ms
         return (
             limit_ms > 0
             and self._unanswered_bytes >= limit_ms * BYTES_PER_MS
@@ -261,6 +276,7 @@ class ListeningSession:
             while True:
                 error = self._ears.read(await self._socket.recv())
                 self._heard_at, self._unanswered_bytes = self._clock(), 0
+                self.messages += 1
                 if error is not None:
                     self._fail(error)
                     return
@@ -272,7 +288,10 @@ class ListeningSession:
             async with asyncio.timeout(_FINALIZE_S):
                 await self._ears.finalized.wait()
         except TimeoutError:
-            self._ears.end_turn()
+            if self._fell_silent:
+                self._fail(fault("stalled", "fell silent inside a turn", self._wire.provider))
+            else:
+                self._ears.end_turn()
 
     def _fail(self, error: ProviderError) -> None:
         if self._failed:
@@ -290,15 +309,19 @@ class GatedSession(ListeningSession):
     """A stream whose turns this side may end, by its own gate."""
 
     _gate: SpeechGate | None = None
+    _quiet_ms = 0
 
     def commit_after(self, quiet_ms: int) -> None:
         """Finalize whenever speech was followed by so much quiet."""
         self._gate = SpeechGate(quiet_ms=quiet_ms)
+        self._quiet_ms = quiet_ms
 
     def feed(self, audio: bytes) -> None:
         super().feed(audio)
         change = self._gate.feed(audio) if self._gate is not None else None
         if change is not None and change.ended_ms is not None:
+            silent_ms = (self._clock() - self._heard_at) * 1000 - self._quiet_ms
+            self._fell_silent = self._ears.is_hearing and silent_ms >= _SILENT_MS
             self.finalize()
 
 

@@ -45,6 +45,7 @@ class LlmTry:
         self.place = place
         self.name = choice.llm.name
         self._request = choice.request(request)
+        self.model = self._request.model
         self._events = _watched(choice.llm, self._request, first_s, limits)
         self._head: list[LlmEvent] = []
         self.asked_s = self.alive_s = asyncio.get_running_loop().time()

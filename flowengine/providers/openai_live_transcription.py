@@ -118,6 +118,9 @@ def session_update(request: SttRequest, *, patient: bool) -> str:
 class LiveSession:
     """One call's stream. A broken socket is reported once as `HearingFailed`."""
 
+    replay_speed = 4.0
+    """The buffer is the client's to fill; this much keeps the words coming while it is replayed."""
+
     def __init__(
         self,
         socket: ClientConnection,

@@ -21,6 +21,7 @@ from flowengine.errors import ProviderError
 from flowengine.events import Json, Usage
 from flowengine.media.g711 import linear_to_ulaw
 from flowengine.ports import Clause, SpeechChunk, TtsRequest
+from flowengine.providers.bare_audio import Length, check_audio
 from flowengine.providers.connections import read_out
 from flowengine.providers.faults import fault, of_word
 from flowengine.providers.openai_client import DEFAULT_URL, OpenAiClient, openai_faults
@@ -30,6 +31,10 @@ _OPTIONS: Final = frozenset({"instructions", "speed"})
 _SPEEDS: Final = (0.25, 4.0)
 _AT_ONCE: Final = 2
 """Requests under way: the clause that is spoken, and the next."""
+
+
+_PCM_TO_ULAW: Final = 6
+"""Bytes of 16-bit audio at 24 kHz for one of µ-law at 8 kHz."""
 
 
 class OpenAiTts:
@@ -134,8 +139,12 @@ class OpenAiVoice:
                     if "event-stream" in response.headers.get("content-type", ""):
                         await self._read_events(pieces, take)
                     else:
+                        check_audio(response.headers, self._client.provider)
+                        heard = Length(text, float(self._asked.get("speed", 1.0)))
                         async for pcm in pieces:
+                            heard.add(len(pcm) // _PCM_TO_ULAW)
                             take.hear(pcm)
+                        heard.check(self._client.provider)
                         self._end(take)
         except ProviderError as error:
             take.fail(error)

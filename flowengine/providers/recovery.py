@@ -20,6 +20,12 @@ class Warm(Protocol):
     async def warm(self) -> None: ...
 
 
+def is_worth_repeating(error: ProviderError, within_s: float) -> bool:
+    """Whether the same provider may be asked again within that time: it may say how long not."""
+    wait_ms = error.retry_after_ms or 0
+    return error.retryable and wait_ms <= within_s * 1000
+
+
 class Recovery:
     """What is left to try, and how long each try may take.
 
@@ -64,7 +70,8 @@ class Recovery:
         """An attempt failed; the clock of recovery starts with the first one."""
         if self._until is None:
             self._until = asyncio.get_running_loop().time() + self._recovery_ms / 1000
-        if not error.retryable:
+        left_s = self._until - asyncio.get_running_loop().time()
+        if not is_worth_repeating(error, left_s):
             self._order = [other for other in self._order if other != place]
 
     def _limit_s(self, shares: int) -> float | None:

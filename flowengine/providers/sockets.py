@@ -24,6 +24,8 @@ SEND_S = 5.0
 _PING_EVERY_S = 5.0
 _PING_ANSWER_S = 10.0
 _LONGEST_MESSAGE = 4 * 1024 * 1024
+_BY_CLOSE = {1008: "bad_request", 1013: "overloaded", 3000: "auth", 3003: "auth"}
+"""What codes mean when the reason says nothing; 1013 asks to try later (IANA's registry)."""
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -86,11 +88,10 @@ def of_close(error: ConnectionClosed, provider: str) -> ProviderError:
     received = error.rcvd
     if received is None:
         return fault("dropped", "closed the socket without a word", provider)
-    if received.code == 1008:
-        worded = of_word(received.reason, provider)
-        code = "bad_request" if worded.code == "unavailable" else worded.code
-        return fault(code, "closed the socket with code 1008", provider)
-    return fault("dropped", f"closed the socket with code {received.code}", provider)
+    code = of_word(received.reason, provider).code
+    if code == "unavailable":
+        code = _BY_CLOSE.get(received.code, "dropped")
+    return fault(code, f"closed the socket with code {received.code}", provider)
 
 
 async def hang_up(socket: ClientConnection) -> None:

@@ -104,7 +104,7 @@ class SupervisedVoice:
             try:
                 await self._voice(place, limit_s)
             except ProviderError as error:
-                self._count(error)
+                self._count(place, error)
                 recovery.failed(attempt[0], error)
                 last = error
                 continue
@@ -132,7 +132,7 @@ class SupervisedVoice:
                     async for chunk in chunks:
                         yield chunk
             except ProviderError as error:
-                self._count(error)
+                self._count(place, error)
                 self._give_up(place)
                 if script.inside_clause:
                     raise
@@ -149,7 +149,7 @@ class SupervisedVoice:
         self, place: int, script: _Script, first_s: float
     ) -> AsyncGenerator[SpeechChunk, None]:
         name = self._choices[place].tts.name
-        asked_s = asyncio.get_running_loop().time()
+        asked_s, waited_s = asyncio.get_running_loop().time(), 0.0
         watch = script.watch(first_s, self._deadlines.tts_between_audio_ms / 1000)
         voice = await self._voice(place, min(first_s, self._deadlines.tts_open_ms / 1000))
         async with aclosing(voice.speak(script.clauses())) as chunks:
@@ -165,12 +165,18 @@ class SupervisedVoice:
                     raise fault(code, "sent no audio in time", name) from error
                 if not watch.begun:
                     waited_s = asyncio.get_running_loop().time() - asked_s
-                    self._book.of(name, "tts").did_well(round(waited_s * 1000))
                 watch.begun = True
                 script.came(chunk)
-                yield chunk
+                try:
+                    yield chunk
+                except GeneratorExit:
+                    # Whoever is interrupted had done nothing wrong so far.
+                    self._did_well(place, waited_s)
+                    raise
         if script.owes:
             raise fault("dropped", "ended without all of the audio", name)
+        if watch.begun:
+            self._did_well(place, waited_s)
 
     async def close(self) -> Usage | None:
         for place in list(self._voices):
@@ -200,17 +206,27 @@ class SupervisedVoice:
             self._closing.append(asyncio.create_task(voice.close()))
 
     def _recovery(self, first_ms: int) -> Recovery:
-        names = [choice.tts.name for choice in self._choices]
-        order = names[self._first :] + names[: self._first]
-        skipped = self._book.skipped(order, "tts")
-        return Recovery(len(names), first_ms, self._deadlines.recovery_ms, skipped)
+        count = len(self._choices)
+        order = [self._placed(nth) for nth in range(count)]
+        asked = [(self._choices[place].tts.name, self._model(place)) for place in order]
+        skipped = self._book.skipped(asked, "tts")
+        return Recovery(count, first_ms, self._deadlines.recovery_ms, skipped)
+
+    def _model(self, place: int) -> str:
+        """What may fail by itself: the model with the voice."""
+        request = self._choices[place].request(self._request)
+        return f"{request.model} {request.voice}".strip()
 
     def _placed(self, nth: int) -> int:
         return (self._first + nth) % len(self._choices)
 
-    def _count(self, error: ProviderError) -> None:
+    def _count(self, place: int, error: ProviderError) -> None:
         self._counts[f"{error.where}.{error.code}"] += 1
-        self._book.of(error.where, "tts").did_fail(error)
+        self._book.of(error.where, "tts").did_fail(error, self._model(place))
+
+    def _did_well(self, place: int, waited_s: float) -> None:
+        health = self._book.of(self._choices[place].tts.name, "tts")
+        health.did_well(round(waited_s * 1000), self._model(place))
 
 
 class _Script:

@@ -76,10 +76,15 @@ class SupervisedLlm:
             async with aclosing(winner.rest()) as events:
                 async for event in events:
                     yield event
+            race.went_well()
         except ProviderError as error:
             if race.winner is not None:
                 self.counts[f"{error.where}.{error.code}"] += 1
-                self._book.of(race.winner.name, "llm").did_fail(error)
+                self._book.of(race.winner.name, "llm").did_fail(error, race.winner.model)
+            raise
+        except GeneratorExit:
+            # Whoever is interrupted had done nothing wrong so far.
+            race.went_well()
             raise
         finally:
             await race.close()
@@ -101,7 +106,8 @@ class _Race:
         self._limits = limits
         self._counts = counts
         self._book = book
-        skipped = book.skipped([choice.llm.name for choice in choices], "llm")
+        asked = [(choice.llm.name, choice.request(request).model) for choice in choices]
+        skipped = book.skipped(asked, "llm")
         self._recovery = Recovery(
             len(choices), limits.llm_first_token_ms, limits.recovery_ms, skipped
         )
@@ -113,6 +119,8 @@ class _Race:
         self._alone: LlmTry | None = None
         """An attempt beside which nobody is left to begin."""
         self.winner: LlmTry | None = None
+        self._waited_ms = 0
+        """Until it began to answer."""
 
     def goes_on(self) -> bool:
         """Whether an attempt runs; if none does the next one begins, while there is time."""
@@ -156,6 +164,12 @@ class _Race:
             raise self._last or fault("unavailable", "could not be asked", name)
         return self.winner
 
+    def went_well(self) -> None:
+        """The answer is complete, or nobody wants the rest."""
+        if self.winner is not None:
+            health = self._book.of(self.winner.name, "llm")
+            health.did_well(self._waited_ms, self.winner.model)
+
     async def close(self) -> None:
         """End what still runs, also at the vendors."""
         self._give_up()
@@ -190,14 +204,14 @@ class _Race:
     def _won(self, task: asyncio.Task[None]) -> None:
         self.winner = winner = self._running.pop(task)
         waited_s = asyncio.get_running_loop().time() - winner.asked_s
-        self._book.of(winner.name, "llm").did_well(round(waited_s * 1000))
+        self._waited_ms = round(waited_s * 1000)
         if self._last is not None:
             self._counts[f"{self.winner.name}.recovered"] += 1
         self._give_up()
 
     def _failed(self, attempt: LlmTry, error: ProviderError) -> None:
         self._counts[f"{error.where}.{error.code}"] += 1
-        self._book.of(attempt.name, "llm").did_fail(error)
+        self._book.of(attempt.name, "llm").did_fail(error, attempt.model)
         self._recovery.failed(attempt.place, error)
         self._last = error
         self._spent += _used([attempt], wasted=True)

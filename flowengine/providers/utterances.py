@@ -26,6 +26,7 @@ from flowengine.events import (
 from flowengine.media.gate import HOP_BYTES, ONSET_MS, SpeechGate
 from flowengine.ports import BYTES_PER_MS, SttEvent, SttHints, SttRequest
 from flowengine.providers.faults import fault
+from flowengine.providers.recovery import is_worth_repeating
 
 PREROLL_MS: Final = 300
 """Kept from before the first sound over the floor: soft beginnings of words."""
@@ -152,6 +153,9 @@ Recognise = Callable[[bytes, Callable[[str], None]], Awaitable[Heard]]
 class UtteranceSession:
     """One call's recogniser. A vendor that fails is reported once as `HearingFailed`."""
 
+    replay_speed = 1000.0
+    """Nothing but our own gate sees the audio before an utterance is whole."""
+
     def __init__(
         self,
         provider: str,
@@ -260,7 +264,7 @@ class UtteranceSession:
                 try:
                     heard = await self._recognise(audio, tell)
                 except ProviderError as error:
-                    if not error.retryable:
+                    if not is_worth_repeating(error, ANSWER_S):
                         raise
                     heard = await self._recognise(audio, tell)
         except TimeoutError as error:

@@ -48,6 +48,12 @@ def kept(made: _C) -> _C:
     return made
 
 
+async def close_kept() -> None:
+    """Close the connections of what is kept."""
+    while _MADE:
+        await _MADE.pop().aclose()
+
+
 def llm_at(url: str) -> OpenAiLlm:
     """An LLM whose connections `run` closes."""
     return kept(OpenAiLlm(KEY, url))
@@ -93,8 +99,7 @@ def run(work: Coroutine[Any, Any, _T]) -> _T:
             async with asyncio.timeout(15):
                 return await work
         finally:
-            while _MADE:
-                await _MADE.pop().aclose()
+            await close_kept()
 
     return asyncio.run(bounded())
 

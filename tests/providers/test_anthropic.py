@@ -349,7 +349,7 @@ def test_warming_is_quiet() -> None:
         (Fault("refuse", status=529), "overloaded"),
         (Fault("cut"), "connect"),
         (Fault("cut", after=4), "dropped"),
-        (Fault("nonsense", after=4), "protocol"),
+        (Fault("garbage", after=4), "protocol"),
         (Fault("error", after=4), "overloaded"),
     ],
 )

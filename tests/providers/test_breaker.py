@@ -203,8 +203,8 @@ def test_who_has_no_other_is_asked_all_the_same() -> None:
         for _ in range(OPENS_AFTER):
             book.of("a", "llm").did_fail(gone())
         assert not book.of("a", "llm").allows()
-        assert book.skipped(["a"], "llm") == frozenset()
-        assert book.skipped(["a", "b"], "llm") == {0}
+        assert book.skipped([("a", "m")], "llm") == frozenset()
+        assert book.skipped([("a", "m"), ("b", "m")], "llm") == {0}
         llm = SupervisedLlm([LlmChoice(_Says("a"))], Deadlines(), book)
         async with aclosing(llm.stream(LLM)) as events:
             assert [event async for event in events][-1] == LlmEnd("stop", None)
@@ -233,7 +233,7 @@ def test_a_recogniser_that_opens_and_is_deaf_has_not_done_well() -> None:
                 await hearing.close()
             assert deaf.connections == OPENS_AFTER, "the next call asked the other first"
             told = {entry["provider"]: entry for entry in book.told()}
-            assert (told["a"]["breaker"], told["a"]["succeeded"]) == ("open", 0)
+            assert (told["a"]["models"], told["a"]["succeeded"]) == ({STT.model: "open"}, 0)
             assert told["b"]["succeeded"] == OPENS_AFTER + 1
 
     run(call())

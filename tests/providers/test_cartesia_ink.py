@@ -369,7 +369,7 @@ def test_an_empty_final_keeps_the_words_before_it() -> None:
     [
         (Fault("cut", after=2), "dropped"),
         (Fault("error", after=2), "unavailable"),
-        (Fault("nonsense", after=2), "protocol"),
+        (Fault("garbage", after=2), "protocol"),
     ],
 )
 def test_a_broken_stream_is_told_once(asked: SttRequest, fault: Fault, code: str) -> None:

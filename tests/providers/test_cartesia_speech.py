@@ -270,7 +270,7 @@ def test_what_a_barge_in_cut_never_comes_back() -> None:
     ("fault", "code"),
     [
         (Fault("cut", after=2), "dropped"),
-        (Fault("nonsense", after=2), "protocol"),
+        (Fault("garbage", after=2), "protocol"),
         (Fault("error", after=2), "bad_request"),
     ],
 )
@@ -477,7 +477,10 @@ def test_whatever_comes_each_clause_ends_once_and_in_order(
     given = [Clause(number, text) for number, text in enumerate(texts)]
     chunks = [chunk for clause in given for chunk in aligner.give(clause)]
     for frame in frames:
-        chunks += aligner.take(frame)
+        try:
+            chunks += aligner.take(frame)
+        except ProviderError:
+            break  # a clause that is ended had no audio
     numbers = [chunk.clause for chunk in chunks]
     assert numbers == sorted(numbers)
     ends = [chunk.clause for chunk in chunks if chunk.last]

@@ -208,7 +208,7 @@ def test_an_unanswered_finalize_ends_with_the_interim() -> None:
     ("fault", "code"),
     [
         (Fault("cut"), "dropped"),
-        (Fault("nonsense"), "protocol"),
+        (Fault("garbage"), "protocol"),
         (Fault("error"), "unavailable"),
     ],
 )
@@ -274,7 +274,7 @@ def test_a_vendor_that_takes_no_more_is_told(monkeypatch: pytest.MonkeyPatch) ->
 
     async def call() -> None:
         async with FakeDeepgram() as vendor:
-            vendor.faults.append(Fault("hang"))
+            vendor.faults.append(Fault("dead"))
             ears = Ears()
             session = await DeepgramStt(KEY, vendor.url).open(STT, ears.hear)
 

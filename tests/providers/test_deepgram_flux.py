@@ -233,7 +233,7 @@ def test_to_force_an_end_of_nothing_harms_nothing() -> None:
     [
         (Fault("cut", after=2), "dropped"),
         (Fault("error", after=1), "unavailable"),
-        (Fault("nonsense", after=1), "protocol"),
+        (Fault("garbage", after=1), "protocol"),
     ],
 )
 def test_a_broken_stream_is_told_once(fault: Fault, code: str) -> None:

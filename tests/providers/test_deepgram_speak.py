@@ -226,7 +226,7 @@ def test_a_refused_flush_is_told_and_passes(monkeypatch: pytest.MonkeyPatch) -> 
     ("fault", "code"),
     [
         (Fault("cut", after=3), "dropped"),
-        (Fault("nonsense", after=3), "protocol"),
+        (Fault("garbage", after=3), "protocol"),
         (Fault("error", after=3), "unavailable"),
     ],
 )

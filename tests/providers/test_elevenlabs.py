@@ -170,7 +170,7 @@ def test_unanswered_contexts_do_not_pile_up() -> None:
     ("fault", "code"),
     [
         (Fault("cut", after=1), "dropped"),
-        (Fault("nonsense", after=1), "protocol"),
+        (Fault("garbage", after=1), "protocol"),
         (Fault("error", after=1), "quota"),
     ],
 )

@@ -302,7 +302,7 @@ def test_a_line_that_stops_sending_still_ends_its_turn(monkeypatch: pytest.Monke
     [
         (Fault("cut", after=1), "dropped"),
         (Fault("error", after=1), "unavailable"),
-        (Fault("nonsense", after=1), "protocol"),
+        (Fault("garbage", after=1), "protocol"),
     ],
 )
 def test_a_broken_stream_is_told_once(fault: Fault, code: str) -> None:

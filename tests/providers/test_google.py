@@ -230,7 +230,7 @@ def test_an_answer_over_the_wire() -> None:
         (Fault("refuse", status=503), "overloaded"),
         (Fault("cut"), "connect"),
         (Fault("cut", after=2), "dropped"),
-        (Fault("nonsense", after=2), "protocol"),
+        (Fault("garbage", after=2), "protocol"),
         (Fault("error", after=2), "overloaded"),
     ],
 )

@@ -120,7 +120,7 @@ def test_a_conversation_that_began_elsewhere_goes_on_with_tools(vendor: Vendor) 
         Fault("hang"),
         Fault("stall"),
         Fault("cut"),
-        Fault("nonsense"),
+        Fault("garbage"),
         Fault("error"),
         Fault("refuse", status=500),
         Fault("refuse", status=529),

@@ -233,7 +233,7 @@ def test_an_answer_over_the_wire() -> None:
         (Fault("refuse", status=500), "unavailable"),
         (Fault("refuse", status=503), "overloaded"),
         (Fault("cut", after=2), "dropped"),
-        (Fault("nonsense", after=2), "protocol"),
+        (Fault("garbage", after=2), "protocol"),
         (Fault("error", after=2), "unavailable"),
     ],
 )

@@ -318,7 +318,7 @@ def test_digits_are_waited_for() -> None:
     [
         (Fault("cut", after=3), "dropped"),
         (Fault("error", after=3), "unavailable"),
-        (Fault("nonsense", after=3), "protocol"),
+        (Fault("garbage", after=3), "protocol"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -387,7 +387,7 @@ def test_noise_that_the_vendor_takes_for_none_breaks_nothing() -> None:
         (Fault("refuse", status=503), "overloaded"),
         (Fault("cut", after=1), "dropped"),
         (Fault("error", after=1), "unavailable"),
-        (Fault("nonsense", after=1), "protocol"),
+        (Fault("garbage", after=1), "protocol"),
     ],
 )
 def test_a_session_that_is_not_taken_raises(fault: Fault, code: str) -> None:

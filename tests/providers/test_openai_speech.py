@@ -206,7 +206,7 @@ def test_errors_are_typed_and_come_in_their_place(model: str, fault: Fault, code
 
 @pytest.mark.parametrize(
     ("fault", "code"),
-    [(Fault("error", after=1), "unavailable"), (Fault("nonsense", after=1), "protocol")],
+    [(Fault("error", after=1), "unavailable"), (Fault("garbage", after=1), "protocol")],
 )
 def test_an_error_inside_the_events_is_typed(fault: Fault, code: str) -> None:
     async def call() -> None:

@@ -173,7 +173,7 @@ def test_a_host_that_tells_no_usage_is_counted_by_us() -> None:
     "fault",
     [
         Fault("cut"),
-        Fault("nonsense"),
+        Fault("garbage"),
         Fault("error"),
         Fault("refuse", status=500),
         Fault("refuse", status=503),
@@ -202,7 +202,7 @@ def test_one_failure_is_not_noticed(model: str, fault: Fault) -> None:
         ([Fault("refuse", status=401)], "auth"),
         ([Fault("refuse", status=404)], "bad_request"),
         ([Fault("cut", after=1)] * 2, "dropped"),
-        ([Fault("nonsense")] * 2, "protocol"),
+        ([Fault("garbage")] * 2, "protocol"),
         ([Fault("error")] * 2, "unavailable"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

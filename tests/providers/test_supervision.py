@@ -54,7 +54,7 @@ async def text_of(llm: SupervisedLlm) -> str:
         (Fault("stall"), "deadline"),
         (Fault("refuse", status=500), "unavailable"),
         (Fault("cut"), "connect"),
-        (Fault("nonsense"), "protocol"),
+        (Fault("garbage"), "protocol"),
         (Fault("error"), "unavailable"),
     ],
 )
@@ -232,7 +232,7 @@ def lasts(chunks: list[SpeechChunk]) -> list[int]:
     [
         (Fault("stall"), "deadline"),
         (Fault("cut"), "dropped"),
-        (Fault("nonsense"), "protocol"),
+        (Fault("garbage"), "protocol"),
     ],
 )
 def test_a_voice_that_fails_before_it_spoke_is_tried_again(fault: Fault, code: str) -> None:

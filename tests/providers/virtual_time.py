@@ -11,11 +11,15 @@ _T = TypeVar("_T")
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """Its time begins at 0 s and jumps to whatever is waited for."""
+    """Its time begins at 0 s and jumps to whatever is waited for.
 
-    def __init__(self) -> None:
+    `has_wires`: sockets of this process talk to each other; then a jump is preceded by a moment in
+    which the kernel may hand over what is on its way, a longer one where more is at stake.
+    """
+
+    def __init__(self, *, has_wires: bool = False) -> None:
         self._now_s = 0.0
-        super().__init__(_Jumps(self))
+        super().__init__(_Jumps(self, has_wires=has_wires))
 
     def time(self) -> float:
         return self._now_s
@@ -25,16 +29,26 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 class _Jumps(selectors.SelectSelector):
-    def __init__(self, loop: VirtualLoop) -> None:
+    def __init__(self, loop: VirtualLoop, *, has_wires: bool) -> None:
         super().__init__()
         self._loop = loop
+        self._has_wires = has_wires
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        ready = super().select(0)
+        ready = super().select(self._patience_s(timeout) if self._has_wires else 0)
         if not ready:
             assert timeout is not None, "everything waits, and for nothing"
             self._loop.jump(max(0.0, timeout))
         return ready
+
+    @staticmethod
+    def _patience_s(timeout: float | None) -> float:
+        if timeout is None:
+            return 2.0
+        return 0.0 if timeout <= 0 else 0.0003 if timeout <= _SHORT_S else 0.006
+
+
+_SHORT_S = 0.25
 
 
 def run_virtually(work: Coroutine[Any, Any, _T]) -> _T:

@@ -1,4 +1,4 @@
-"""What the fake LLM hosts share: planned answers, streamed as server-sent events, with faults."""
+"""What the fake LLM hosts share: planned answers, streamed as server-sent events."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import orjson
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from flowengine.events import Json
-from flowengine.testing.providers.serving import FakeVendor, Fault, forever
+from flowengine.testing.providers.serving import FakeVendor, Streamed
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +67,8 @@ class FakeLlm(FakeVendor):
         """Whether the request carries the test's key."""
         raise NotImplementedError
 
-    def refusal(self, status: int) -> Response:
-        """The vendor's answer to a request that it does not take."""
-        raise NotImplementedError
+    def error_for(self, path: str, message: str | bytes) -> bytes:
+        return self.error_event
 
     def check(self, body: Json) -> None:
         """Note what the vendor would not take."""
@@ -81,7 +80,6 @@ class FakeLlm(FakeVendor):
 
     async def reply(self, request: Request) -> Response:
         """Take a request for an answer."""
-        fault = self.next_fault()
         body = orjson.loads(await request.body())
         self.requests.append(body)
         if request.client is not None:
@@ -90,29 +88,18 @@ class FakeLlm(FakeVendor):
         if not self.has_key(request):
             return self.refusal(401)
         self.check(body)
-        if fault is not None and fault.kind == "refuse":
-            return self.refusal(fault.status)
-        if fault is not None and fault.kind == "hang":
-            await forever()
         if self._answer is not None:
             answer = self._answer(body)
         else:
             answer = self.plan.popleft() if self.plan else saying("Yes.")
-        stream = self._stream(request, body, answer, fault)
-        return StreamingResponse(stream, media_type="text/event-stream")
+        return Streamed(self._stream(body, answer), media_type="text/event-stream")
 
-    async def _stream(
-        self, request: Request, body: Json, answer: Answer, fault: Fault | None
-    ) -> AsyncGenerator[bytes, None]:
+    async def _stream(self, body: Json, answer: Answer) -> AsyncGenerator[bytes, None]:
         ended = False
-        delay_ms = fault.delay_ms if fault is not None else 0
         try:
-            if answer.first_token_ms + delay_ms:
-                await asyncio.sleep((answer.first_token_ms + delay_ms) / 1000)
+            if answer.first_token_ms:
+                await asyncio.sleep(answer.first_token_ms / 1000)
             for nth, message in enumerate(self.messages(body, answer)):
-                if fault is not None and nth >= fault.after:
-                    async for misdeed in self._misbehave(request, fault):
-                        yield misdeed
                 if nth and answer.between_tokens_ms:
                     await asyncio.sleep(answer.between_tokens_ms / 1000)
                 yield message
@@ -124,16 +111,10 @@ class FakeLlm(FakeVendor):
                 self.aborted += 1
                 self.changed.set()
 
-    async def _misbehave(self, request: Request, fault: Fault) -> AsyncGenerator[bytes, None]:
-        if fault.kind == "stall":
-            await forever()
-        if fault.kind == "cut":
-            self.cut(request.scope)
-            await forever()
-        if fault.kind == "nonsense":
-            yield b'data: {"choices": [{"delta"\n\n'
-        if fault.kind == "error":
-            yield self.error_event
+
+def retry_after(status: int) -> dict[str, str]:
+    """The header of a refusal that says when to ask again."""
+    return {"retry-after": "30"} if status == 429 else {}
 
 
 def event(data: Json, name: str = "", end: str = "\n\n") -> bytes:

@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from flowengine.events import Json
-from flowengine.testing.providers.answers import Answer, FakeLlm, event
+from flowengine.testing.providers.answers import Answer, FakeLlm, event, retry_after
 from flowengine.testing.providers.serving import KEY
 
 _TYPES: Final = {
@@ -72,7 +72,7 @@ class FakeAnthropic(FakeLlm):
         return JSONResponse(
             {"type": "error", "error": error, "request_id": "req_fake"},
             status_code=status,
-            headers={"retry-after": "30"},
+            headers=retry_after(status),
         )
 
     async def _list_models(self, request: Request) -> Response:

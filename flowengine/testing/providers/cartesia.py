@@ -24,7 +24,7 @@ from flowengine.testing.providers.cartesia_ink import (
     ink_violations,
 )
 from flowengine.testing.providers.deepgram_stream import ListeningVendor
-from flowengine.testing.providers.serving import KEY, Fault, forever
+from flowengine.testing.providers.serving import KEY
 from flowengine.testing.providers.speech import MS_A_CHARACTER, TAGS, speech
 
 _PIECE_CHARS: Final = 12
@@ -87,9 +87,8 @@ class FakeCartesia(ListeningVendor):
         self.sockets: list[WebSocket] = []
 
     async def _speak(self, websocket: WebSocket) -> None:
-        fault = self.next_fault()
-        if await self._admit(websocket, fault):
-            speaker = _Speaker(self, websocket, fault)
+        if await self._admit(websocket):
+            speaker = _Speaker(self, websocket)
             try:
                 await speaker.run()
             except (WebSocketDisconnect, RuntimeError):
@@ -108,14 +107,13 @@ class FakeCartesia(ListeningVendor):
         self.queries.append(query)
         for what in ink_violations(query, turns=kind is TurnsStream):
             self.violate(what)
-        fault = self.next_fault()
-        if await self._admit(websocket, fault):
+        if await self._admit(websocket):
             try:
-                await kind(self, websocket, fault, self.ink).run()
+                await kind(self, websocket, self.ink).run()
             except (WebSocketDisconnect, RuntimeError):
                 return  # as above
 
-    async def _admit(self, websocket: WebSocket, fault: Fault | None) -> bool:
+    async def _admit(self, websocket: WebSocket) -> bool:
         """Take or refuse a handshake."""
         headers = websocket.headers
         if not re.fullmatch(r"\d{4}-\d\d-\d\d", headers.get("cartesia-version", "")):
@@ -124,14 +122,20 @@ class FakeCartesia(ListeningVendor):
         if key != KEY:
             await self.refuse(websocket, 401)
             return False
-        if fault is not None and fault.kind == "refuse":
-            await self.refuse(websocket, fault.status)
-            return False
         await websocket.accept()
-        if fault is not None and fault.kind == "hang":
-            await forever()
         self.sockets.append(websocket)
         return True
+
+    def error_for(self, path: str, message: str | bytes) -> str:
+        code, status = self.error
+        place: dict[str, Json] = {}
+        if path.startswith("/tts/"):
+            place = {"context_id": orjson.loads(message)["context_id"], "done": True}
+        else:
+            code, status = self.ink.error_code, self.ink.error_status
+        error = {"error_code": code, "status_code": status, "request_id": "fake", **place}
+        told = {"type": "error", "title": "Scripted", "message": "scripted", **error}
+        return orjson.dumps(told).decode()
 
     def pieces(self, text: str) -> list[bytes]:
         """A text's audio in the pieces in which it is sent."""
@@ -145,11 +149,9 @@ class FakeCartesia(ListeningVendor):
 class _Speaker:
     """One speaking socket and its contexts."""
 
-    def __init__(self, vendor: FakeCartesia, websocket: WebSocket, fault: Fault | None) -> None:
+    def __init__(self, vendor: FakeCartesia, websocket: WebSocket) -> None:
         self.vendor = vendor
         self._socket = websocket
-        self._fault = fault
-        self._sent = 0
         self._contexts: dict[str, _Context] = {}
 
     async def run(self) -> None:
@@ -192,37 +194,13 @@ class _Speaker:
             context.working.cancel()
 
     async def send(self, kind: str, context: str, **body: Json) -> None:
-        vendor, fault = self.vendor, self._fault
-        message: dict[str, Json] = {
+        message = {
             "type": kind,
             "context_id": context,
             "status_code": 206,
             "done": False,
             **body,
         }
-        if fault is not None and self._sent >= fault.after:
-            if fault.kind == "stall":
-                await forever()
-            if fault.kind == "cut":
-                vendor.cut(self._socket.scope)
-                await forever()
-            if fault.kind == "nonsense":
-                await self._socket.send_text('{"type":')
-            if fault.kind == "error":
-                code, status = vendor.error
-                message = {
-                    "type": "error",
-                    "context_id": context,
-                    "done": True,
-                    "title": "Scripted",
-                    "message": "scripted",
-                    "error_code": code,
-                    "status_code": status,
-                    "request_id": "fake",
-                }
-            if fault.kind == "slow":
-                await asyncio.sleep(fault.delay_ms / 1000)
-        self._sent += 1
         await self._socket.send_text(orjson.dumps(message).decode())
 
 

@@ -17,7 +17,6 @@ from starlette.websockets import WebSocket
 from flowengine.events import Json
 from flowengine.ports import BYTES_PER_MS
 from flowengine.testing.providers.deepgram_stream import ListeningVendor, ListenStream
-from flowengine.testing.providers.serving import Fault
 from flowengine.testing.providers.speech import is_loud
 
 _UPDATE_EVERY_MS: Final = 240
@@ -85,10 +84,8 @@ def _out_of_range(thresholds: dict[str, float]) -> Iterator[str]:
 class _InkStream(ListenStream):
     """One connection."""
 
-    def __init__(
-        self, vendor: ListeningVendor, websocket: WebSocket, fault: Fault | None, habits: InkHabits
-    ) -> None:
-        super().__init__(vendor, websocket, fault)
+    def __init__(self, vendor: ListeningVendor, websocket: WebSocket, habits: InkHabits) -> None:
+        super().__init__(vendor, websocket)
         self._habits = habits
         self._loud_ms = 0
         self._quiet_ms = 0
@@ -101,24 +98,12 @@ class _InkStream(ListenStream):
     async def _tell(self, kind: str, **body: Json) -> None:
         await self._send({"type": kind, "request_id": "fake", **body})
 
-    def _error(self) -> dict[str, Json]:
-        return {
-            "type": "error",
-            "request_id": "fake",
-            "title": "Scripted",
-            "message": "scripted",
-            "error_code": self._habits.error_code,
-            "status_code": self._habits.error_status,
-        }
-
 
 class TurnsStream(_InkStream):
     """One connection of `/stt/turns/websocket`."""
 
-    def __init__(
-        self, vendor: ListeningVendor, websocket: WebSocket, fault: Fault | None, habits: InkHabits
-    ) -> None:
-        super().__init__(vendor, websocket, fault, habits)
+    def __init__(self, vendor: ListeningVendor, websocket: WebSocket, habits: InkHabits) -> None:
+        super().__init__(vendor, websocket, habits)
         asked = websocket.query_params
         self._thresholds = {name: float(asked[name]) for name in _RANGES if name in asked}
         self._is_foreseen = False
@@ -192,10 +177,8 @@ class TurnsStream(_InkStream):
 class ManualStream(_InkStream):
     """One connection of `/stt/websocket`, whose commands are plain words."""
 
-    def __init__(
-        self, vendor: ListeningVendor, websocket: WebSocket, fault: Fault | None, habits: InkHabits
-    ) -> None:
-        super().__init__(vendor, websocket, fault, habits)
+    def __init__(self, vendor: ListeningVendor, websocket: WebSocket, habits: InkHabits) -> None:
+        super().__init__(vendor, websocket, habits)
         asked = websocket.query_params
         self._language = asked.get("language", "en")
         silence = asked.get("max_silence_duration_secs")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final
 
+import orjson
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -18,7 +19,7 @@ from flowengine.ports import BYTES_PER_MS
 from flowengine.testing.providers.deepgram_flux import FluxHabits, FluxStream, flux_violations
 from flowengine.testing.providers.deepgram_speak import DeepgramVoices
 from flowengine.testing.providers.deepgram_stream import ListeningVendor, ListenStream
-from flowengine.testing.providers.serving import KEY, Fault, forever
+from flowengine.testing.providers.serving import KEY
 from flowengine.testing.providers.speech import is_loud
 
 _INTERIM_EVERY_MS = 300
@@ -92,29 +93,29 @@ class FakeDeepgram(ListeningVendor):
             self.violate(what)
         await self._listen(websocket, self._flux_stream)
 
-    def _flux_stream(
-        self, vendor: ListeningVendor, websocket: WebSocket, fault: Fault | None
-    ) -> FluxStream:
-        return FluxStream(vendor, websocket, fault, self.flux)
+    def error_for(self, path: str, message: str | bytes) -> str:
+        kind: dict[str, Json] = {"variant": "SchemaError"}
+        if path.endswith("/speak"):
+            kind = {"code": "NET-0000"}
+        elif path == "/v2/listen":
+            kind = {"request_id": "fake", "sequence_id": 0, "code": "INTERNAL_SERVER_ERROR"}
+        return orjson.dumps({"type": "Error", "description": "scripted", **kind}).decode()
+
+    def _flux_stream(self, vendor: ListeningVendor, websocket: WebSocket) -> FluxStream:
+        return FluxStream(vendor, websocket, self.flux)
 
     async def _listen(
         self,
         websocket: WebSocket,
-        stream: Callable[[FakeDeepgram, WebSocket, Fault | None], ListenStream],
+        stream: Callable[[FakeDeepgram, WebSocket], ListenStream],
     ) -> None:
-        fault = self.next_fault()
         self.queries.append(websocket.query_params.multi_items())
         if websocket.headers.get("authorization") not in (f"Token {KEY}", f"token {KEY}"):
             await self.refuse(websocket, 401)
             return
-        if fault is not None and fault.kind == "refuse":
-            await self.refuse(websocket, fault.status)
-            return
         await websocket.accept()
-        if fault is not None and fault.kind == "hang":
-            await forever()
         try:
-            await stream(self, websocket, fault).run()
+            await stream(self, websocket).run()
         except WebSocketDisconnect:
             return
 
@@ -140,8 +141,8 @@ class _Stream(ListenStream):
 
     _vendor: FakeDeepgram
 
-    def __init__(self, vendor: FakeDeepgram, websocket: WebSocket, fault: Fault | None) -> None:
-        super().__init__(vendor, websocket, fault)
+    def __init__(self, vendor: FakeDeepgram, websocket: WebSocket) -> None:
+        super().__init__(vendor, websocket)
         asked = dict(websocket.query_params.multi_items())
         self._endpointing_ms = int(asked.get("endpointing", "10"))
         self._utterance_end_ms = int(asked.get("utterance_end_ms", "0"))
@@ -255,6 +256,3 @@ class _Stream(ListenStream):
                 },
             }
         )
-
-    def _error(self) -> dict[str, Json]:
-        return {"type": "Error", "variant": "SchemaError", "description": "scripted"}

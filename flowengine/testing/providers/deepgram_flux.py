@@ -16,7 +16,6 @@ from starlette.websockets import WebSocket
 from flowengine.events import Json
 from flowengine.ports import BYTES_PER_MS
 from flowengine.testing.providers.deepgram_stream import ListeningVendor, ListenStream
-from flowengine.testing.providers.serving import Fault
 from flowengine.testing.providers.speech import is_loud
 
 _UPDATE_EVERY_MS: Final = 240
@@ -81,14 +80,8 @@ def flux_violations(query: Sequence[tuple[str, str]]) -> Iterator[str]:
 class FluxStream(ListenStream):
     """One connection of `/v2/listen`."""
 
-    def __init__(
-        self,
-        vendor: ListeningVendor,
-        websocket: WebSocket,
-        fault: Fault | None,
-        habits: FluxHabits,
-    ) -> None:
-        super().__init__(vendor, websocket, fault)
+    def __init__(self, vendor: ListeningVendor, websocket: WebSocket, habits: FluxHabits) -> None:
+        super().__init__(vendor, websocket)
         self._habits = habits
         asked = websocket.query_params
         self._thresholds: dict[str, Json] = {
@@ -213,12 +206,3 @@ class FluxStream(ListenStream):
     async def _tell(self, body: dict[str, Json]) -> None:
         await self._send({"request_id": "fake", "sequence_id": self._sequence, **body})
         self._sequence += 1
-
-    def _error(self) -> dict[str, Json]:
-        return {
-            "type": "Error",
-            "request_id": "fake",
-            "sequence_id": self._sequence,
-            "code": "INTERNAL_SERVER_ERROR",
-            "description": "scripted",
-        }

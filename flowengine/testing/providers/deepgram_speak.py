@@ -15,7 +15,7 @@ from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from flowengine.events import Json
-from flowengine.testing.providers.serving import KEY, FakeVendor, Fault, forever
+from flowengine.testing.providers.serving import KEY, FakeVendor, forever
 from flowengine.testing.providers.speech import MS_A_CHARACTER, TAGS, speech
 
 _PIECE_CHARS: Final = 12
@@ -75,18 +75,12 @@ class DeepgramVoices:
             self.vendor.violate("the audio is not asked for as mulaw at 8000")
 
     async def _run(self, kind: type[_Speaker], websocket: WebSocket) -> None:
-        fault = self.vendor.next_fault()
         if websocket.headers.get("authorization") not in (f"Token {KEY}", f"token {KEY}"):
             await self.vendor.refuse(websocket, 401)
             return
-        if fault is not None and fault.kind == "refuse":
-            await self.vendor.refuse(websocket, fault.status)
-            return
         await websocket.accept()
-        if fault is not None and fault.kind == "hang":
-            await forever()
         self.sockets.append(websocket)
-        speaker = kind(self, websocket, fault)
+        speaker = kind(self, websocket)
         try:
             await speaker.run()
         except (WebSocketDisconnect, RuntimeError):
@@ -106,11 +100,9 @@ class DeepgramVoices:
 class _Speaker:
     """One socket. Texts that were flushed are spoken in order."""
 
-    def __init__(self, voices: DeepgramVoices, websocket: WebSocket, fault: Fault | None) -> None:
+    def __init__(self, voices: DeepgramVoices, websocket: WebSocket) -> None:
         self.voices = voices
         self.socket = websocket
-        self._fault = fault
-        self._sent = 0
         self._held = ""
         self._turns: deque[str] = deque()
         self._speaking: asyncio.Task[None] | None = None
@@ -160,20 +152,6 @@ class _Speaker:
             await self.send(audio)
 
     async def send(self, message: bytes | dict[str, Json]) -> None:
-        fault = self._fault
-        if fault is not None and self._sent >= fault.after:
-            if fault.kind == "stall":
-                await forever()
-            if fault.kind == "cut":
-                self.voices.vendor.cut(self.socket.scope)
-                await forever()
-            if fault.kind == "nonsense":
-                await self.socket.send_text('{"type":')
-            if fault.kind == "error":
-                message = {"type": "Error", "code": "NET-0000", "description": "scripted"}
-            if fault.kind == "slow":
-                await asyncio.sleep(fault.delay_ms / 1000)
-        self._sent += 1
         if isinstance(message, bytes):
             await self.socket.send_bytes(message)
         else:
@@ -204,8 +182,8 @@ class _Speaker:
 class _Aura(_Speaker):
     """`/v1/speak`."""
 
-    def __init__(self, voices: DeepgramVoices, websocket: WebSocket, fault: Fault | None) -> None:
-        super().__init__(voices, websocket, fault)
+    def __init__(self, voices: DeepgramVoices, websocket: WebSocket) -> None:
+        super().__init__(voices, websocket)
         self._flushes: deque[float] = deque()
         self._texts: deque[tuple[float, int]] = deque()
         self._sequence = 0
@@ -265,8 +243,8 @@ class _Aura(_Speaker):
 class _Flux(_Speaker):
     """`/v2/speak`."""
 
-    def __init__(self, voices: DeepgramVoices, websocket: WebSocket, fault: Fault | None) -> None:
-        super().__init__(voices, websocket, fault)
+    def __init__(self, voices: DeepgramVoices, websocket: WebSocket) -> None:
+        super().__init__(voices, websocket)
         self._turn = 0
         self._text: str | None = None
         """What is being spoken."""

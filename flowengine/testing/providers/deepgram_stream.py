@@ -1,4 +1,4 @@
-"""What the two listening protocols of the fake Deepgram share: audio in, messages out, faults."""
+"""What the two listening protocols of the fake Deepgram share: audio in, messages out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from starlette.websockets import WebSocket
 
 from flowengine.events import Json
 from flowengine.ports import BYTES_PER_MS
-from flowengine.testing.providers.serving import FakeVendor, Fault, forever
+from flowengine.testing.providers.serving import FakeVendor
 
 FRAME: Final = 20 * BYTES_PER_MS
 
@@ -43,15 +43,13 @@ class ListeningVendor(FakeVendor):
 class ListenStream:
     """One connection. Time is the audio's own: 20 ms a frame, however fast it comes."""
 
-    def __init__(self, vendor: ListeningVendor, websocket: WebSocket, fault: Fault | None) -> None:
+    def __init__(self, vendor: ListeningVendor, websocket: WebSocket) -> None:
         self._vendor = vendor
         self._socket = websocket
-        self._fault = fault
         self._received = bytearray()
         vendor.audio.append(self._received)
         self._done = 0
         self._start_ms = 0
-        self._sent = 0
 
     async def run(self) -> None:
         while True:
@@ -95,24 +93,7 @@ class ListenStream:
         return self._done / BYTES_PER_MS / 1000
 
     async def _send(self, body: dict[str, Json]) -> None:
-        fault = self._fault
-        if fault is not None and self._sent >= fault.after:
-            if fault.kind == "stall":
-                await forever()
-            if fault.kind == "cut":
-                self._vendor.cut(self._socket.scope)
-                return
-            if fault.kind == "nonsense":
-                await self._socket.send_text('{"type":"Results","channel":')
-                return
-            if fault.kind == "error":
-                body = self._error()
-        delay_ms = self._vendor.delay_ms + (fault.delay_ms if fault is not None else 0)
-        if delay_ms:
-            await asyncio.sleep(delay_ms / 1000)
-        self._sent += 1
+        if self._vendor.delay_ms:
+            await asyncio.sleep(self._vendor.delay_ms / 1000)
         self._vendor.sending(body)
         await self._socket.send_text(orjson.dumps(body).decode())
-
-    def _error(self) -> dict[str, Json]:
-        raise NotImplementedError

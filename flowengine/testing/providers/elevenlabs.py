@@ -13,13 +13,13 @@ from typing import Any, Final
 
 import orjson
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from flowengine.events import Json
 from flowengine.testing.providers.elevenlabs_scribe import Scribe
-from flowengine.testing.providers.serving import KEY, FakeVendor, Fault, forever
+from flowengine.testing.providers.serving import KEY, FakeVendor, Streamed
 from flowengine.testing.providers.speech import MS_A_CHARACTER, TAGS, speech
 
 _PIECE_CHARS = 12
@@ -100,23 +100,16 @@ class FakeElevenLabs(FakeVendor):
         """What came with the first text of a context, socket or request, but for the text."""
 
     async def _multi(self, websocket: WebSocket) -> None:
-        fault = self.next_fault()
-        if await self._accept(websocket, fault):
-            await _run(_Multi(self, websocket, fault))
+        if await self._accept(websocket):
+            await _run(_Multi(self, websocket))
 
     async def _single(self, websocket: WebSocket) -> None:
-        fault = self.next_fault()
-        if await self._accept(websocket, fault):
-            await _run(_Single(self, websocket, fault))
+        if await self._accept(websocket):
+            await _run(_Single(self, websocket))
 
     async def _http(self, request: Request) -> Response:
-        fault = self.next_fault()
         if request.headers.get("xi-api-key") != KEY:
-            return JSONResponse({"detail": {"status": "invalid_api_key"}}, status_code=401)
-        if fault is not None and fault.kind == "refuse":
-            return JSONResponse({"detail": {"status": "scripted"}}, status_code=fault.status)
-        if fault is not None and fault.kind == "hang":
-            await forever()
+            return self.refusal(401)
         if request.query_params.get("output_format") != "ulaw_8000":
             self.violate("output_format is not ulaw_8000")
         body = orjson.loads(await request.body())
@@ -125,7 +118,7 @@ class FakeElevenLabs(FakeVendor):
             return JSONResponse({"detail": {"status": "invalid_request"}}, status_code=400)
         self.voices.append(request.path_params["voice"])
         self.notice(body)
-        return StreamingResponse(self._body(body["text"]), media_type="audio/basic")
+        return Streamed(self._body(body["text"]), media_type="audio/basic")
 
     async def _body(self, text: str) -> AsyncGenerator[bytes, None]:
         if self.first_byte_ms:
@@ -133,7 +126,7 @@ class FakeElevenLabs(FakeVendor):
         for _piece, audio in self.pieces(text):
             yield audio
 
-    async def _accept(self, websocket: WebSocket, fault: Fault | None) -> bool:
+    async def _accept(self, websocket: WebSocket) -> bool:
         query = dict(websocket.query_params)
         self.queries.append(query)
         self.voices.append(websocket.path_params["voice"])
@@ -146,11 +139,19 @@ class FakeElevenLabs(FakeVendor):
         if websocket.headers.get("xi-api-key") != KEY:
             await self.refuse(websocket, 401)
             return False
-        if fault is not None and fault.kind == "refuse":
-            await self.refuse(websocket, fault.status)
-            return False
         await websocket.accept()
         return True
+
+    def refusal(self, status: int) -> Response:
+        word = "invalid_api_key" if status == 401 else "scripted"
+        return JSONResponse({"detail": {"status": word}}, status_code=status)
+
+    def error_for(self, path: str, message: str | bytes) -> str:
+        if path.endswith("/realtime"):
+            error: dict[str, Json] = {"message_type": self.scribe.error, "error": "scripted"}
+        else:
+            error = {"error": "quota_exceeded", "code": 1008}
+        return orjson.dumps(error).decode()
 
     def notice(self, first: dict[str, Json]) -> None:
         """Take what is said of the manner to speak in."""
@@ -174,16 +175,12 @@ class _Speaker:
 
     fields: frozenset[str]
 
-    def __init__(self, vendor: FakeElevenLabs, websocket: WebSocket, fault: Fault | None) -> None:
+    def __init__(self, vendor: FakeElevenLabs, websocket: WebSocket) -> None:
         self.vendor = vendor
         self.socket = websocket
-        self._fault = fault
-        self._sent = 0
 
     async def read(self) -> dict[str, Json] | None:
         """The next message; None when the client left."""
-        if self._fault is not None and self._fault.kind == "hang":
-            await forever()
         try:
             text = await self.socket.receive_text()
         except (WebSocketDisconnect, RuntimeError):
@@ -222,20 +219,6 @@ class _Speaker:
             )
 
     async def send(self, body: dict[str, Json]) -> None:
-        fault = self._fault
-        if fault is not None and self._sent >= fault.after:
-            if fault.kind == "stall":
-                await forever()
-            if fault.kind == "cut":
-                self.vendor.cut(self.socket.scope)
-                await forever()
-            if fault.kind == "nonsense":
-                await self.socket.send_text('{"audio":')
-            if fault.kind == "error":
-                await self.socket.send_text('{"error":"quota_exceeded","code":1008}')
-            if fault.kind == "slow":
-                await asyncio.sleep(fault.delay_ms / 1000)
-        self._sent += 1
         await self.socket.send_text(orjson.dumps(body).decode())
 
 
@@ -273,8 +256,8 @@ class _Multi(_Speaker):
 
     fields = _MULTI
 
-    def __init__(self, vendor: FakeElevenLabs, websocket: WebSocket, fault: Fault | None) -> None:
-        super().__init__(vendor, websocket, fault)
+    def __init__(self, vendor: FakeElevenLabs, websocket: WebSocket) -> None:
+        super().__init__(vendor, websocket)
         self._held: dict[str, str] = {}
         self._speaking: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()

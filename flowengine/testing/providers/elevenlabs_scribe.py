@@ -18,7 +18,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from flowengine.events import Json
 from flowengine.ports import BYTES_PER_MS
-from flowengine.testing.providers.serving import KEY, FakeVendor, Fault, forever
+from flowengine.testing.providers.serving import KEY, FakeVendor
 from flowengine.testing.providers.speech import is_loud
 
 _FRAME: Final = 20 * BYTES_PER_MS
@@ -88,18 +88,12 @@ class Scribe:
         self.queries.append(query)
         for what in _violations(query):
             self.vendor.violate(what)
-        fault = self.vendor.next_fault()
         if websocket.headers.get("xi-api-key") != KEY:
             await self.vendor.refuse(websocket, 403)
             return
-        if fault is not None and fault.kind == "refuse":
-            await self.vendor.refuse(websocket, fault.status)
-            return
         await websocket.accept()
-        if fault is not None and fault.kind == "hang":
-            await forever()
         try:
-            await _Stream(self, websocket, fault).run()
+            await _Stream(self, websocket).run()
         except (WebSocketDisconnect, RuntimeError):
             return  # Starlette raises RuntimeError for a send after the client's close
 
@@ -126,10 +120,9 @@ def _violations(query: Sequence[tuple[str, str]]) -> Iterator[str]:
 class _Stream:
     """One connection."""
 
-    def __init__(self, scribe: Scribe, websocket: WebSocket, fault: Fault | None) -> None:
+    def __init__(self, scribe: Scribe, websocket: WebSocket) -> None:
         self._scribe = scribe
         self._socket = websocket
-        self._fault = fault
         asked = websocket.query_params
         self._model = asked.get("model_id", "")
         self._is_vad = asked.get("commit_strategy") == "vad"
@@ -142,7 +135,6 @@ class _Stream:
         """Where the audio begins that is not committed."""
         self._loud_ms = 0
         self._quiet_ms = 0
-        self._sent = 0
 
     async def run(self) -> None:
         config = {"model_id": self._model, "audio_format": "ulaw_8000", "sample_rate": 8000}
@@ -217,16 +209,4 @@ class _Stream:
         return bytes(self._received[self._start : self._done])
 
     async def _send(self, kind: str, **body: Json) -> None:
-        fault = self._fault
-        if fault is not None and self._sent >= fault.after:
-            if fault.kind == "stall":
-                await forever()
-            if fault.kind == "cut":
-                self._scribe.vendor.cut(self._socket.scope)
-                await forever()
-            if fault.kind == "nonsense":
-                await self._socket.send_text('{"message_type":')
-            if fault.kind == "error":
-                kind, body = self._scribe.error, {"error": "scripted"}
-        self._sent += 1
         await self._socket.send_text(orjson.dumps({"message_type": kind, **body}).decode())

@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from flowengine.events import Json
-from flowengine.testing.providers.answers import Answer, FakeLlm, event
+from flowengine.testing.providers.answers import Answer, FakeLlm, event, retry_after
 from flowengine.testing.providers.serving import KEY
 
 _STATUSES: Final = {
@@ -77,7 +77,7 @@ class FakeGoogle(FakeLlm):
             # The API's word for a bad key: 400 with a reason.
             status, error["code"] = 400, 400
             error["details"] = [{"reason": "API_KEY_INVALID"}]
-        return JSONResponse({"error": error}, status_code=status, headers={"retry-after": "30"})
+        return JSONResponse({"error": error}, status_code=status, headers=retry_after(status))
 
     def check(self, body: Json) -> None:
         for name in sorted(body.keys() - _FIELDS):

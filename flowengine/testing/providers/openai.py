@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from flowengine.events import Json
-from flowengine.testing.providers.answers import Answer, FakeLlm, event, saying
+from flowengine.testing.providers.answers import Answer, FakeLlm, event, retry_after, saying
 from flowengine.testing.providers.serving import KEY
 
 __all__ = ["GROQ", "LLAMA", "MISTRAL", "Answer", "FakeOpenAi", "Habits", "chunks", "saying"]
@@ -91,7 +91,7 @@ class FakeOpenAi(FakeLlm):
     def refusal(self, status: int) -> Response:
         code, kind = ("invalid_api_key", "invalid_request_error") if status == 401 else ("s", "s")
         body = {"error": {"message": "scripted", "code": code, "type": kind, "param": None}}
-        return JSONResponse(body, status_code=status, headers={"retry-after": "30"})
+        return JSONResponse(body, status_code=status, headers=retry_after(status))
 
     def messages(self, body: Json, answer: Answer) -> list[bytes]:
         made = [event(chunk) for chunk in chunks(body, answer, self._habits)]

@@ -18,7 +18,7 @@ from typing import Any, Final
 import orjson
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from flowengine.events import Json
@@ -26,7 +26,7 @@ from flowengine.media.g711 import linear_to_ulaw, ulaw_to_linear
 from flowengine.media.resample import resample
 from flowengine.testing.providers.answers import event
 from flowengine.testing.providers.openai import FakeOpenAi
-from flowengine.testing.providers.serving import KEY, FakeVendor, Fault, forever
+from flowengine.testing.providers.serving import KEY, FakeVendor, Streamed
 from flowengine.testing.providers.speech import TAGS, speech, spoken_ms
 
 LONGEST_INPUT: Final = 4096
@@ -96,25 +96,22 @@ class FakeOpenAiAudio(FakeVendor):
         return self.plan.popleft() if self.plan else ""
 
     async def _models(self, request: Request) -> Response:
-        if request.headers.get("authorization") != f"Bearer {KEY}":
-            return _refusal(401)
+        if not _has_key(request):
+            return self.refusal(401)
         return JSONResponse({"object": "list", "data": []})
 
     async def _speech(self, request: Request) -> Response:
-        fault = self.next_fault()
         body = orjson.loads(await request.body())
         self.requests.append(body)
         self.changed.set()
-        if (refused := await self._refused(request, fault)) is not None:
-            return refused
+        if not _has_key(request):
+            return self.refusal(401)
         self._check_speech(body)
         streams = self._is_streamed(body, body.get("stream_format") == "sse")
         kind = "text/event-stream" if streams else "audio/pcm"
-        return StreamingResponse(self._spoken(request, body, fault, streams), media_type=kind)
+        return Streamed(self._spoken(body, streams), media_type=kind)
 
-    async def _spoken(
-        self, request: Request, body: dict[str, Any], fault: Fault | None, streams: bool
-    ) -> AsyncGenerator[bytes, None]:
+    async def _spoken(self, body: dict[str, Any], streams: bool) -> AsyncGenerator[bytes, None]:
         text = body["input"]
         tag = len(self.said) % TAGS
         self.said.append(text)
@@ -129,9 +126,6 @@ class FakeOpenAiAudio(FakeVendor):
             if self.first_byte_ms:
                 await asyncio.sleep(self.first_byte_ms / 1000)
             for nth, piece in enumerate(pieces):
-                if fault is not None and nth >= fault.after:
-                    async for misdeed in self._misbehave(request, fault, streams):
-                        yield misdeed
                 if nth == len(pieces) - 1 and self.gate is not None:
                     await self.gate.wait()
                 yield _delta(piece) if streams else piece
@@ -155,12 +149,11 @@ class FakeOpenAiAudio(FakeVendor):
         return event(done)
 
     async def _transcribe(self, request: Request) -> Response:
-        fault = self.next_fault()
         async with request.form() as form:
             file = form.get("file")
             if not isinstance(file, UploadFile):
                 self.violate("no file")
-                return _refusal(400)
+                return self.refusal(400)
             audio = self._wav(file.filename or "", await file.read())
             body: dict[str, Any] = {}
             for name, value in form.multi_items():
@@ -168,25 +161,19 @@ class FakeOpenAiAudio(FakeVendor):
                     body.setdefault(name, []).append(value)
         self.requests.append(body)
         self.changed.set()
-        if (refused := await self._refused(request, fault)) is not None:
-            return refused
+        if not _has_key(request):
+            return self.refusal(401)
         self._check_transcription(body)
         self.audio.append(audio)
         text = self.words(audio)
         if not self._is_streamed({"model": body["model"][0]}, body.get("stream") == ["true"]):
-            if fault is not None and fault.kind in ("stall", "cut", "nonsense", "error"):
-                return await self._plain_fault(request, fault)
             answer: dict[str, Json] = {"text": text}
             if self.tells_usage:
                 answer["usage"] = {"type": "duration", "seconds": len(audio) / 8000}
             return JSONResponse(answer)
-        return StreamingResponse(
-            self._heard(request, text, audio, fault), media_type="text/event-stream"
-        )
+        return Streamed(self._heard(text, audio), media_type="text/event-stream")
 
-    async def _heard(
-        self, request: Request, text: str, audio: bytes, fault: Fault | None
-    ) -> AsyncGenerator[bytes, None]:
+    async def _heard(self, text: str, audio: bytes) -> AsyncGenerator[bytes, None]:
         words = [word if not nth else f" {word}" for nth, word in enumerate(text.split())]
         done: dict[str, Json] = {"type": "transcript.text.done", "text": text}
         if self.tells_usage:
@@ -201,46 +188,17 @@ class FakeOpenAiAudio(FakeVendor):
         deltas: list[dict[str, Json]] = [
             {"type": "transcript.text.delta", "delta": word} for word in words
         ]
-        for nth, body in enumerate([*deltas, done]):
-            if fault is not None and nth >= fault.after:
-                async for misdeed in self._misbehave(request, fault, streams=True):
-                    yield misdeed
+        for body in (*deltas, done):
             yield event(body)
 
-    async def _refused(self, request: Request, fault: Fault | None) -> Response | None:
-        if request.headers.get("authorization") != f"Bearer {KEY}":
-            return _refusal(401)
-        if fault is not None and fault.kind == "refuse":
-            return _refusal(fault.status)
-        if fault is not None and fault.kind == "hang":
-            await forever()
-        if fault is not None and fault.kind == "slow":
-            await asyncio.sleep(fault.delay_ms / 1000)
-        return None
+    def refusal(self, status: int) -> Response:
+        code, kind = ("invalid_api_key", "invalid_request_error") if status == 401 else ("s", "s")
+        body = {"error": {"message": "scripted", "code": code, "type": kind, "param": None}}
+        return JSONResponse(body, status_code=status)
 
-    async def _misbehave(
-        self, request: Request, fault: Fault, streams: bool
-    ) -> AsyncGenerator[bytes, None]:
-        if fault.kind == "stall":
-            await forever()
-        if fault.kind == "cut" or (fault.kind in ("nonsense", "error") and not streams):
-            self.cut(request.scope)
-            await forever()
-        if fault.kind == "nonsense":
-            yield b'data: {"type": "speech.audio.delta", "audio"\n\n'
-        if fault.kind == "error":
-            error = {"message": "scripted", "type": "server_error", "code": None}
-            yield event({"type": "error", "error": error})
-
-    async def _plain_fault(self, request: Request, fault: Fault) -> Response:
-        if fault.kind == "stall":
-            await forever()
-        if fault.kind == "cut":
-            self.cut(request.scope)
-            await forever()
-        if fault.kind == "nonsense":
-            return Response(b'{"text"', media_type="application/json")
-        return _refusal(500)
+    def error_for(self, path: str, message: str | bytes) -> str | bytes:
+        error: Json = {"message": "scripted", "type": "server_error", "code": None}
+        return event({"type": "error", "error": error})
 
     def _is_streamed(self, body: dict[str, Any], asked: bool) -> bool:
         return asked and not self.always_plain and not body["model"].startswith(_SILENT_MODELS)
@@ -291,7 +249,5 @@ def _delta(pcm: bytes) -> bytes:
     return event({"type": "speech.audio.delta", "audio": base64.b64encode(pcm).decode()})
 
 
-def _refusal(status: int) -> Response:
-    code, kind = ("invalid_api_key", "invalid_request_error") if status == 401 else ("s", "s")
-    body = {"error": {"message": "scripted", "code": code, "type": kind, "param": None}}
-    return JSONResponse(body, status_code=status)
+def _has_key(request: Request) -> bool:
+    return request.headers.get("authorization") == f"Bearer {KEY}"

@@ -7,7 +7,6 @@ after so much quiet; the models that know no turns send words as they come in an
 
 from __future__ import annotations
 
-import asyncio
 import base64
 from collections.abc import Iterable
 from typing import Any, Final
@@ -20,7 +19,7 @@ from flowengine.events import Json
 from flowengine.ports import BYTES_PER_MS
 from flowengine.testing.providers.openai import FakeOpenAi
 from flowengine.testing.providers.openai_audio import FakeOpenAiAudio
-from flowengine.testing.providers.serving import KEY, Fault, forever
+from flowengine.testing.providers.serving import KEY
 from flowengine.testing.providers.speech import is_loud
 
 _FRAME: Final = 20 * BYTES_PER_MS
@@ -54,21 +53,25 @@ class FakeOpenAiLive(FakeOpenAiAudio):
         self.received = 0
         """Bytes of audio that came."""
 
+    def so_far(self, audio: bytes) -> str:
+        """What is being said in this µ-law: the plan's next; a subclass may really listen."""
+        return self.plan[0] if self.plan else ""
+
+    def error_for(self, path: str, message: str | bytes) -> str | bytes:
+        if path != "/v1/realtime":
+            return super().error_for(path, message)
+        error = {"type": "server_error", "code": None, "message": "scripted"}
+        return orjson.dumps({"type": "error", "error": error}).decode()
+
     async def _listen(self, websocket: WebSocket) -> None:
-        fault = self.next_fault()
         if websocket.headers.get("authorization") != f"Bearer {KEY}":
             await self.refuse(websocket, 401)
-            return
-        if fault is not None and fault.kind == "refuse":
-            await self.refuse(websocket, fault.status)
             return
         if dict(websocket.query_params) != {"intent": "transcription"}:
             self.violate("a transcription is asked for by its intent alone")
         await websocket.accept()
-        if fault is not None and fault.kind == "hang":
-            await forever()
         try:
-            await _Stream(self, websocket, fault).run()
+            await _Stream(self, websocket).run()
         except WebSocketDisconnect:
             return
 
@@ -76,10 +79,9 @@ class FakeOpenAiLive(FakeOpenAiAudio):
 class _Stream:
     """One connection."""
 
-    def __init__(self, vendor: FakeOpenAiLive, websocket: WebSocket, fault: Fault | None) -> None:
+    def __init__(self, vendor: FakeOpenAiLive, websocket: WebSocket) -> None:
         self._vendor = vendor
         self._socket = websocket
-        self._fault = fault
         self._sent = 0
         self._model = ""
         self._silence_ms = 0
@@ -180,7 +182,7 @@ class _Stream:
 
     async def _word(self) -> None:
         """One more word of the utterance, before it is committed."""
-        words = self._vendor.plan[0].split() if self._vendor.plan else []
+        words = self._vendor.so_far(bytes(self._buffer[: self._judged])).split()
         if len(self._words) < len(words):
             word = words[len(self._words)]
             await self._delta(self._item, f" {word}" if self._words else word)
@@ -253,21 +255,6 @@ class _Stream:
         await self._send({"type": "error", "error": {**error, "event_id": event_id}})
 
     async def _send(self, body: dict[str, Json]) -> None:
-        fault = self._fault
-        if fault is not None and self._sent >= fault.after:
-            if fault.kind == "stall":
-                await forever()
-            if fault.kind == "cut":
-                self._vendor.cut(self._socket.scope)
-                return
-            if fault.kind == "nonsense":
-                await self._socket.send_text('{"type":"error","error":')
-                return
-            if fault.kind == "error":
-                error = {"type": "server_error", "code": None, "message": "scripted"}
-                body = {"type": "error", "error": error}
-            if fault.delay_ms:
-                await asyncio.sleep(fault.delay_ms / 1000)
         body = {"event_id": f"event_{self._sent}", **body}
         self._sent += 1
         self._vendor.messages.append(body)

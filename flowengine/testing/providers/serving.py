@@ -9,34 +9,33 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal, Self
+from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import Any, Self
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute
-from starlette.types import Scope
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import BaseRoute, Match
+from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
+
+from flowengine.testing.providers.faults import Fault, Misdeed, Wire, forever
+
+__all__ = ["KEY", "FakeVendor", "Fault", "Streamed", "forever"]
 
 KEY = "test-key"
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """How the next connection or request misbehaves.
+class Streamed(StreamingResponse):
+    """An answer in pieces, whose source is closed when the client leaves."""
 
-    `refuse`: answers the handshake or request with `status`. `hang`: accepts and never says a
-    word. `stall`: falls silent after `after` messages. `cut`: breaks the connection after them.
-    `nonsense`: sends what nobody can read after them. `error`: sends the vendor's error message.
-    `slow`: everything takes `delay_ms` longer.
-    """
-
-    kind: Literal["refuse", "hang", "stall", "cut", "nonsense", "error", "slow"]
-    after: int = 0
-    status: int = 500
-    delay_ms: int = 0
+    async def stream_response(self, send: Send) -> None:
+        pieces = self.body_iterator
+        try:
+            await super().stream_response(send)
+        finally:
+            if isinstance(pieces, AsyncGenerator):
+                await pieces.aclose()
 
 
 class FakeVendor:
@@ -50,8 +49,10 @@ class FakeVendor:
         self.connections = 0
         self.changed = asyncio.Event()
         """Set whenever something was counted or received; for waiting on a condition."""
+        self._app = Starlette(routes=list(routes))
         config = uvicorn.Config(
-            Starlette(routes=list(routes)),
+            self._serve,
+            interface="asgi3",
             ws="websockets-sansio",
             ws_per_message_deflate=False,
             lifespan="off",
@@ -105,11 +106,13 @@ class FakeVendor:
             self.changed.clear()
             await self.changed.wait()
 
-    def next_fault(self) -> Fault | None:
-        """Count a connection or request and say how it misbehaves."""
-        self.connections += 1
-        self.changed.set()
-        return self.faults.popleft() if self.faults else None
+    def refusal(self, status: int) -> Response:
+        """The vendor's answer to a request or a handshake that it does not take."""
+        return JSONResponse({"error": "refused"}, status_code=status)
+
+    def error_for(self, path: str, message: str | bytes) -> str | bytes:
+        """The vendor's error message, sent in the place of `message`."""
+        raise NotImplementedError
 
     def violate(self, what: str) -> None:
         """Note what a client did wrong."""
@@ -118,18 +121,45 @@ class FakeVendor:
 
     def cut(self, scope: Scope) -> None:
         """Break a connection without a closing word."""
-        for connection in list(self._server.server_state.connections):
-            if getattr(connection, "client", None) == tuple(scope["client"]):
-                transport = getattr(connection, "transport", None)
-                if transport is not None:
-                    transport.abort()
+        for connection in self._connections(scope):
+            connection.transport.abort()
 
     async def refuse(self, websocket: WebSocket, status: int) -> None:
         """Answer a WebSocket's handshake with an HTTP status."""
-        response: Response = JSONResponse({"error": "refused"}, status_code=status)
-        await websocket.send_denial_response(response)
+        await websocket.send_denial_response(self.refusal(status))
 
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Take a connection or request; a list of models and the like is no request."""
+        fault = None
+        is_work = scope["type"] == "websocket" or scope["method"] != "GET"
+        if is_work and any(route.matches(scope)[0] is Match.FULL for route in self._app.routes):
+            self.connections += 1
+            self.changed.set()
+            fault = self.faults.popleft() if self.faults else None
+        if fault is None:
+            await self._app(scope, receive, send)
+            return
 
-async def forever() -> None:
-    """Say nothing more; ends when the server stops or the client leaves."""
-    await asyncio.Event().wait()
+        def rewire(drip_bytes: int) -> Wire | None:
+            return self._rewire(scope, drip_bytes)
+
+        await Misdeed(fault, self, scope, rewire).run(self._app, receive, send)
+
+    def _connections(self, scope: Scope) -> list[Any]:
+        """The server's protocol object that a client is connected to; none: it is gone."""
+        client = tuple(scope["client"])
+        return [
+            connection
+            for connection in list(self._server.server_state.connections)
+            if getattr(connection, "client", None) == client
+            and getattr(connection, "transport", None) is not None
+        ]
+
+    def _rewire(self, scope: Scope, drip_bytes: int) -> Wire | None:
+        wire = None
+        for connection in self._connections(scope):
+            wire = connection.transport = Wire(connection.transport, drip_bytes)
+            cycle = getattr(connection, "cycle", None)
+            if cycle is not None:
+                cycle.transport = wire
+        return wire
