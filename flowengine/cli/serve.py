@@ -120,6 +120,7 @@ async def run(settings: Settings, flow: list[Path], host: str, port: int) -> Non
         await engine.warm()
         _set_aside()
         await _show_first_key(engine)
+        engine.begin_chores()
         app = create_app(
             engine.carriers, engine.not_ready, engine.vendors.health.told, Service(engine)
         )

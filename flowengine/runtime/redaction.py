@@ -13,7 +13,6 @@ from dataclasses import replace
 
 import phonenumbers
 
-from flowengine.ports import CallRow
 from flowengine.runtime.caller import country
 from flowengine.runtime.transcript import TranscriptTurn
 
@@ -76,9 +75,9 @@ def redact(text: str, regions: Sequence[str] = ()) -> str:
     return text
 
 
-def redacted_turns(turns: Iterable[TranscriptTurn], row: CallRow) -> list[TranscriptTurn]:
-    """A call's transcript without them; numbers are read as in the countries of both its ends."""
-    regions = regions_of(row.from_number, row.to_number)
+def redacted_turns(turns: Iterable[TranscriptTurn], *ends: str) -> list[TranscriptTurn]:
+    """A transcript without them; numbers are read as in the countries of the call's two `ends`."""
+    regions = regions_of(*ends)
     return [
         replace(turn, text=redact(turn.text, regions), whole=redact(turn.whole, regions))
         for turn in turns

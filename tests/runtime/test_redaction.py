@@ -7,8 +7,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from flowengine.ids import CallId
-from flowengine.ports import CallRow
 from flowengine.runtime.redaction import redact, redacted_turns, regions_of
 from flowengine.runtime.transcript import TranscriptTurn
 
@@ -121,21 +119,7 @@ def test_words_alone_are_left_alone(text: str) -> None:
 
 
 def test_a_transcript_knows_the_countries_of_its_call() -> None:
-    row = CallRow(
-        id=CallId("call_1"),
-        carrier="twilio",
-        carrier_sid="CA1",
-        direction="inbound",
-        from_number="anonymous",
-        to_number="+33123456789",
-        flow_id="f",
-        version="v",
-        flow={},
-        status="completed",
-        epoch=1,
-        created_at="2026-11-26T12:00:00+00:00",
-    )
     turn = TranscriptTurn(0, "bot", "Is it 06 12", "n", whole="Is it 06 12 34 56 78?")
-    (told,) = redacted_turns([turn], row)
+    (told,) = redacted_turns([turn], "anonymous", "+33123456789")
     assert (told.text, told.whole, told.node) == ("Is it 06 12", "Is it [phone]?", "n")
     assert regions_of("+33123456789", "sip:x", "+33123456788", "+4930123456") == ("FR", "DE")
