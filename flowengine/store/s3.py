@@ -54,7 +54,8 @@ class S3Recordings:
         place = f"s3://{self._bucket}/{key}"
         store = self._store(self._bucket)
         size = (await asyncio.to_thread(path.stat)).st_size
-        with _asking(place):
+        # What is not there then is the bucket, not the recording.
+        with _asking(place, is_kept=False):
             attributes = {"Content-Type": "audio/wav"}
             await obstore.put_async(store, key, path, attributes=attributes)
             found = await obstore.head_async(store, key)
@@ -114,13 +115,15 @@ class S3Recordings:
 
 
 @contextmanager
-def _asking(place: str) -> Iterator[None]:
+def _asking(place: str, *, is_kept: bool = True) -> Iterator[None]:
     """What the client raises as an error of ours; its messages hold addresses, so none is shown."""
     from obstore.exceptions import BaseError
 
     try:
         yield
     except FileNotFoundError as error:
+        if not is_kept:
+            raise _failed(place, "no such bucket") from error
         raise no_such_recording(place) from error
     except (BaseError, OSError, ValueError) as error:
         raise _failed(place, type(error).__name__) from error
