@@ -91,6 +91,9 @@ def _model(service: ServiceUse, provider: str, path: str, look: _Look) -> Iterat
     catalog, kind = look.catalog, _KINDS[type(service)]
     name = service.model or (catalog.default_model(provider, kind) if service.provider else "")
     model = catalog.model(provider, kind, name) if name else None
+    if model is None and kind == "llm" and name:
+        # A model that hears and speaks stands where an LLM does.
+        model = catalog.model(provider, "s2s", name)
     place = at_key(path, "model") if service.model else path
     if model is None:
         if name:
