@@ -45,7 +45,7 @@ class _Jumps(selectors.SelectSelector):
     def _patience_s(timeout: float | None) -> float:
         if timeout is None:
             return 2.0
-        return 0.0 if timeout <= 0 else 0.0003 if timeout <= _SHORT_S else 0.006
+        return 0.0 if timeout <= 0 else 0.0001 if timeout <= _SHORT_S else 0.006
 
 
 _SHORT_S = 0.25
