@@ -270,7 +270,7 @@ async def hear(row: Hearing, faults: Iterable[Fault | None], *, other: bool) -> 
                 due += _FED_MS / 1000
                 await until(due)
             # Whatever comes late would be heard twice.
-            await until(due + 3)
+            await until(due + 1.2)
             await session.close()
             outcome.told = ears.failed
         outcome.took_s = clock() - begun
