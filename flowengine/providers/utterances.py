@@ -170,6 +170,8 @@ class UtteranceSession:
         self._utterances = Utterances(request.endpointing_ms)
         self._running: list[asyncio.Task[None]] = []
         self._is_over = False
+        self.error: ProviderError | None = None
+        """What it failed with."""
         self._used: Usage | None = None
         self._asked_ms = 0
         self._told_ms = 0
@@ -233,7 +235,7 @@ class UtteranceSession:
                 heard = await self._recognised(utterance.audio, before)
             except ProviderError as error:
                 if not self._is_over:
-                    self._is_over = True
+                    self._is_over, self.error = True, error
                     self._hear(HearingFailed(error.code))
                 return
         if before is not None:

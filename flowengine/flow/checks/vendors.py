@@ -40,6 +40,12 @@ def vendor_findings(
             yield from _in_use(node.use, path, flow.defaults, look)
 
 
+_NOT_OF_FALLBACKS = {
+    "fallback": "List all fallbacks beside each other, in order.",
+    "pronunciation": "Write it beside the first choice: it is applied to whoever speaks.",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class _Look:
     catalog: Catalog
@@ -59,6 +65,7 @@ def _in_use(use: Use, path: str, defaults: Defaults | None, look: _Look) -> Iter
         for number, item in enumerate(getattr(service, "fallback", None) or ()):
             place = at_index(at_key(here, "fallback"), number)
             yield from _service(item, item.provider or provider, place, look)
+            yield from _unused(item, place)
 
 
 def _service(
@@ -74,6 +81,14 @@ def _service(
     yield from _model(service, provider, path, look)
     if isinstance(service, TtsUse):
         yield from _voices(service, provider, path, look.catalog)
+
+
+def _unused(item: ServiceUse, path: str) -> Iterator[Finding]:
+    """Keys of a fallback that do nothing: those of the first choice are what counts."""
+    for key, fix in _NOT_OF_FALLBACKS.items():
+        if getattr(item, key, None) is not None:
+            message = f"The {key!r} of a fallback is not used."
+            yield finding("unused_key", at_key(path, key), message, fix)
 
 
 def _not_offered(provider: str, kind: Kind, path: str, offered: Offered) -> Finding:
