@@ -19,7 +19,7 @@ import structlog
 from flowengine.carriers.discovery import load_carriers
 from flowengine.catalog import load_catalog
 from flowengine.clock import Clock, RealClock
-from flowengine.errors import ConfigError, FlowengineError, ProviderError
+from flowengine.errors import ConfigError, FlowengineError, ProviderError, StoreError
 from flowengine.events import Event, Json
 from flowengine.flow.defaults import LlmUse, SttUse, TtsUse
 from flowengine.flow.language import Language
@@ -52,14 +52,23 @@ from flowengine.settings import Settings
 from flowengine.store.calls import SqlStore
 from flowengine.store.database import Database
 from flowengine.store.feed import Feed
-from flowengine.store.finishing import finish_call
+from flowengine.store.finishing import finish_call, keep_left
 from flowengine.store.published import StoredFlows
+from flowengine.store.recordings import Recordings
+from flowengine.store.retention import Swept, sweep
+from flowengine.store.s3 import S3Recordings
 from flowengine.store.schema import prepare
+from flowengine.store.tables import Recording
+from flowengine.store.uploads import Uploads
 from flowengine.store.waking import Bell
 from flowengine.tokens import ValueCipher, random_secret
 
 DRAIN_S = 30.0
 """How long running calls may go on after a stop was asked for."""
+
+FIRST_CHORES_S = 60.0
+"""How long after the start what is done daily is done first: calls come before it."""
+DAY_S = 86_400.0
 
 _Use = TypeVar("_Use", SttUse, LlmUse, TtsUse)
 
@@ -121,6 +130,9 @@ class Engine:
         self.bell = Bell(self.database)
         self.feed = Feed(self.database, self.bell)
         self._finishing: set[asyncio.Task[None]] = set()
+        self.recordings = recordings_of(settings)
+        self._uploads = Uploads(self.database, self.recordings, self._tell_ready)
+        self._chores: asyncio.Task[None] | None = None
         self.prompts = PromptCache(settings.data / "prompts")
         self._secrets = secrets or {}
         self._tools = ToolRunner(
@@ -140,7 +152,7 @@ class Engine:
                 choose=self._choose,
                 secret=secret,
                 max_calls=settings.max_calls,
-                recordings=settings.data / "recordings",
+                recordings=self.recordings.local.folder,
                 watch=self._watched,
                 clock=self.clock,
                 tell=self._tell,
@@ -179,6 +191,14 @@ class Engine:
             except FlowengineError as error:
                 log.error("flow_not_ready", flow=target.flow, code=error.code, where=error.where)
 
+    def begin_chores(self) -> None:
+        """From now until the end, do daily what has to be done beside calls."""
+        self._chores = asyncio.create_task(self._do_chores())
+
+    async def sweep(self) -> Swept:
+        """Delete what is older than its project keeps it. Raises StoreError."""
+        return await sweep(self.database, self.recordings, self.clock.wall())
+
     async def warmed(self) -> None:
         """Wait until every static prompt was made or given up."""
         if self._warming:
@@ -194,7 +214,11 @@ class Engine:
         for task in self._warming.values():
             task.cancel()
         await asyncio.gather(*self._warming.values(), return_exceptions=True)
+        if self._chores is not None:
+            self._chores.cancel()
+            await asyncio.gather(self._chores, return_exceptions=True)
         await asyncio.gather(*self._finishing)
+        await self._uploads.close()
         await self.feed.close()
         await self.bell.close()
         await self._tools.close()
@@ -237,11 +261,33 @@ class Engine:
         self.feed.tell(row.project_id, row.id, type_, self.clock.wall(), data)
 
     def _finish(self, row: CallRow) -> None:
-        task = asyncio.create_task(
-            finish_call(self.database, self.store, row, self.settings.data / "recordings")
-        )
+        task = asyncio.create_task(self._finished(row))
         self._finishing.add(task)
         task.add_done_callback(self._finishing.discard)
+
+    async def _finished(self, row: CallRow) -> None:
+        for recording in await finish_call(self.database, self.store, row, self.recordings):
+            self._uploads.add(recording)
+
+    def _tell_ready(self, recording: Recording) -> None:
+        data = {"size_bytes": recording.size_bytes, "length_ms": recording.length_ms}
+        now = self.clock.wall()
+        self.feed.tell(recording.project_id, recording.call_id, "recording.ready", now, data)
+
+    async def _do_chores(self) -> None:
+        """Once soon, then daily: uploads and recordings that were left, and the retention."""
+        await asyncio.sleep(FIRST_CHORES_S)
+        while True:
+            try:
+                await self._uploads.begin()
+                now = self.clock.wall()
+                for left in await keep_left(self.database, self.store, self.recordings, now):
+                    self._uploads.add(left)
+                swept = await self.sweep()
+                log.info("retention_done", **swept.to_json())
+            except StoreError as error:
+                log.error("chores_failed", code=error.code)
+            await asyncio.sleep(DAY_S)
 
     async def _choose(self, offer: CallOffer, call_id: CallId) -> Begin | Refuse:
         if self.flow is not None:
@@ -329,6 +375,14 @@ class Engine:
         for tts, language, texts in by_voice.values():
             opened = partial(open_voice, self.vendors, tts, language)
             await self.prompts.warm(texts, speaker_of(tts, language), opened)
+
+
+def recordings_of(settings: Settings) -> Recordings:
+    """Where these settings keep recordings. Raises ConfigError."""
+    remote = None
+    if settings.recordings_url:
+        remote = S3Recordings(settings.recordings_url, settings.recordings_endpoint)
+    return Recordings(settings.data / "recordings", remote)
 
 
 def _with_subflows(program: Program) -> list[Program]:

@@ -46,6 +46,8 @@ _FIXES = {
     " server, for example https://phone.example.com.",
     "FLOWENGINE_DATABASE_URL": "Set it like sqlite:///flowengine-data/flowengine.db.",
     "FLOWENGINE_DATA": "Set it to a folder that this process may write.",
+    "FLOWENGINE_RECORDINGS_URL": "Set it like s3://bucket/prefix.",
+    "FLOWENGINE_RECORDINGS_ENDPOINT": "Set it like https://storage.example.com.",
     "FLOWENGINE_LOG_LEVEL": "Use debug, info, warning or error.",
     "FLOWENGINE_MAX_CALLS": "Use a whole number from 1 to 10000.",
     "FLOWENGINE_API_RATE": "Use a rate such as 600/minute or 20/second.",
@@ -122,6 +124,10 @@ class Settings(BaseSettings):
     database_url: str = Field(default="", title="Database URL")
     """Empty: a SQLite file in `data`."""
     data: Path = Field(default=Path("flowengine-data"), title="Data folder")
+    recordings_url: str = Field(default="", title="Where recordings are kept")
+    """`s3://bucket/prefix`, for the extra `s3`; empty: in `data`."""
+    recordings_endpoint: str = Field(default="", title="Endpoint of that store")
+    """The http(s) address of a server that speaks S3's protocol; empty: AWS's own."""
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info")
     secret_key: SecretStr = Field(default=SecretStr(""))
     """Any string; keys for tokens and values are derived from it. Empty: random per process."""
@@ -176,6 +182,24 @@ class Settings(BaseSettings):
     def _has_scheme(cls, value: str) -> str:
         if value and "://" not in value:
             raise ValueError("is no URL")
+        return value
+
+    @field_validator("recordings_url")
+    @classmethod
+    def _is_bucket(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and (parts.scheme != "s3" or not parts.netloc):
+            raise ValueError("is no address of a bucket")
+        if parts.query or parts.fragment or "@" in parts.netloc:
+            raise ValueError("holds more than a bucket and a prefix")
+        return value
+
+    @field_validator("recordings_endpoint")
+    @classmethod
+    def _is_endpoint(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and (parts.scheme not in ("http", "https") or not parts.hostname):
+            raise ValueError("is no http(s) address")
         return value
 
     @field_validator("api_rate")

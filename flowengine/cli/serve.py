@@ -7,18 +7,21 @@ import gc
 import logging
 import os
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import structlog
 import typer
 import uvloop
+from structlog.typing import EventDict
 
 from flowengine.api.app import create_app
 from flowengine.api.server import serve as serve_app
 from flowengine.api.service import Service
 from flowengine.app import Engine
 from flowengine.runtime.flow_files import shown
+from flowengine.runtime.redaction import redact
 from flowengine.settings import PREFIX, Settings, load_settings
 from flowengine.store.keys import first_key
 
@@ -60,6 +63,7 @@ def set_up_logs(level: str) -> None:
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
+            redacted,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.JSONRenderer(),
         ],
@@ -67,6 +71,26 @@ def set_up_logs(level: str) -> None:
         logger_factory=structlog.WriteLoggerFactory(file=typer.get_text_stream("stderr")),
         cache_logger_on_first_use=True,
     )
+
+
+def redacted(_logger: object, _method: str, line: EventDict) -> EventDict:
+    """Take a caller's numbers and addresses out of a line, wherever they came into it.
+
+    None should be in it; but a library's message may quote what it was given.
+    """
+    return {name: _without_numbers(value) for name, value in line.items()}
+
+
+def _without_numbers(value: object) -> object:
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, Mapping):
+        return {name: _without_numbers(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_numbers(inner) for inner in value]
+    is_plain = value is None or isinstance(value, bool | int | float)
+    # What JSON does not know is written as its repr.
+    return value if is_plain else redact(repr(value))
 
 
 def tool_secrets() -> dict[str, str]:
@@ -96,6 +120,7 @@ async def run(settings: Settings, flow: list[Path], host: str, port: int) -> Non
         await engine.warm()
         _set_aside()
         await _show_first_key(engine)
+        engine.begin_chores()
         app = create_app(
             engine.carriers, engine.not_ready, engine.vendors.health.told, Service(engine)
         )

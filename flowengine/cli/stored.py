@@ -31,14 +31,7 @@ def stored_call(name: str) -> StoredCall:
 
 
 async def _read(name: str, settings: Settings) -> StoredCall:
-    database = Database(settings.database())
-    if not is_there(database):
-        raise ConfigError(
-            "no_store",
-            "No calls were stored here.",
-            where=shown(database),
-            fix="Run it where `flowengine serve` runs, or set FLOWENGINE_DATA.",
-        )
+    database = existing(settings)
     async with opened(database) as store:
         if name == "last":
             latest = await store.calls(1)
@@ -48,6 +41,19 @@ async def _read(name: str, settings: Settings) -> StoredCall:
         if row is None:
             raise CallError("no_such_call", "The store has no call of this id.", where=name)
         return StoredCall(row, tuple(await store.journal(row.id)))
+
+
+def existing(settings: Settings) -> Database:
+    """The database of these settings. Raises ConfigError when there is none yet."""
+    database = Database(settings.database())
+    if not is_there(database):
+        raise ConfigError(
+            "no_store",
+            "No calls were stored here.",
+            where=shown(database),
+            fix="Run it where `flowengine serve` runs, or set FLOWENGINE_DATA.",
+        )
+    return database
 
 
 def is_there(database: Database) -> bool:

@@ -41,6 +41,7 @@ TYPES: Mapping[str, str] = {
     "tool.called": "A tool was asked.",
     "tool.ended": "A tool gave its one outcome.",
     "transfer.ended": "A transfer went well, or how not.",
+    "recording.ready": "A part of the call's recording can be fetched.",
     "fault": "Something failed that an operator should see.",
 }
 """Every type of event, and what it says."""

@@ -15,6 +15,7 @@ from flowengine.api.service import Service
 from flowengine.api.v1 import (
     analytics,
     audit,
+    callers,
     calls,
     campaigns,
     events,
@@ -34,6 +35,7 @@ ROUTERS = (
     flow_versions.router,
     numbers.router,
     calls.router,
+    callers.router,
     events.router,
     campaigns.router,
     tools.router,

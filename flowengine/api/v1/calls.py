@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal
 
 import orjson
-from fastapi import Path, Query
-from fastapi.responses import FileResponse
+from fastapi import Header, Path, Query
+from fastapi.responses import StreamingResponse
 from pydantic import AwareDatetime, Field
 
 from flowengine.api.access import Admin, Reader
@@ -17,12 +16,14 @@ from flowengine.api.pages import Page, Pages
 from flowengine.api.problems import Refused, not_found, refusals
 from flowengine.api.routes import Body, group
 from flowengine.api.service import TheService
+from flowengine.api.sound import sound
 from flowengine.api.texts import PlainText
 from flowengine.assurance.cost import call_cost
 from flowengine.assurance.why import Timed, facts_of
 from flowengine.events import CallEnded, Json, NodeEntered
 from flowengine.ports import JournalRecord
 from flowengine.runtime.lifecycle import FINAL, Status
+from flowengine.runtime.redaction import redacted_turns
 from flowengine.runtime.transcript import TranscriptTurn, transcript_of
 from flowengine.store.audit import note
 from flowengine.store.call_queries import (
@@ -34,6 +35,8 @@ from flowengine.store.call_queries import (
     recordings_of,
     stored_transcript,
 )
+from flowengine.store.erasing import DEAD_AFTER, erase_recordings, sweep_up
+from flowengine.store.policies import policy_of
 from flowengine.store.tables import Recording
 
 router = group("calls")
@@ -168,6 +171,8 @@ async def get_transcript(service: TheService, by: Reader, call_id: CallPath) -> 
             turns = await stored_transcript(session, call_id)
         if not turns:
             turns = transcript_of(await journal(session, call_id, 0, None))
+            if (await policy_of(session, by.project_id)).redacts:
+                turns = redacted_turns(turns, row.from_number, row.to_number)
     return Transcript(
         items=[
             TurnShown(
@@ -197,10 +202,11 @@ async def list_records(
 
 @router.get(
     "/calls/{call_id}/recording",
-    response_class=FileResponse,
+    response_class=StreamingResponse,
     responses={
         200: {"content": {"audio/wav": {}}, "description": "Two channels: caller and bot."},
-        **refusals(404),
+        206: {"content": {"audio/wav": {}}, "description": "The bytes that `Range` names."},
+        **refusals(404, 416),
     },
 )
 async def get_recording(
@@ -208,30 +214,37 @@ async def get_recording(
     by: Reader,
     call_id: CallPath,
     part: Annotated[int, Query(ge=1, le=1000)] = 1,
-) -> FileResponse:
+    range_: Annotated[
+        str | None, Header(alias="range", max_length=200, description="Such as `bytes=0-65535`.")
+    ] = None,
+) -> StreamingResponse:
     """A part of a call's recording, whole or by `Range`."""
     async with service.database.reading(by.project_id) as session:
         await _found(session, by.project_id, call_id)
         parts = await recordings_of(session, call_id)
     if part > len(parts):
         raise not_found("recording", f"{call_id}/{part}")
-    path = _folder(service) / parts[part - 1].place
-    if not path.is_file():
-        raise Refused(404, "no_such_recording", "The recording's file is gone.")
-    return FileResponse(path, media_type="audio/wav", filename=path.name)
+    return await sound(service.engine.recordings, parts[part - 1].place, range_)
 
 
 @router.delete("/calls/{call_id}", status_code=204, responses=refusals(404, 409))
 async def delete_call(service: TheService, by: Admin, call_id: CallPath) -> None:
     """Delete a call with its journal, transcript, events and recordings."""
+    recordings = service.engine.recordings
+    async with service.database.reading(by.project_id) as session:
+        _refuse_running(await _found(session, by.project_id, call_id), service.now())
+    await erase_recordings(service.database, recordings, Recording.call_id == call_id)
     async with service.database.writing(by.project_id) as session:
-        row = await _found(session, by.project_id, call_id)
-        if row.status not in FINAL:
-            raise Refused(409, "call_is_running", "The call is not over.", fix="End it first.")
+        _refuse_running(await _found(session, by.project_id, call_id), service.now())
         places = await erase_calls(session, [call_id])
         note(session, by, service.now(), "call.deleted", f"call/{call_id}")
-    for place in places:
-        (_folder(service) / place).unlink(missing_ok=True)
+    await sweep_up(recordings, [call_id], places)
+
+
+def _refuse_running(row: Any, now: datetime) -> None:
+    is_dead = datetime.fromisoformat(row.created_at) < now - DEAD_AFTER
+    if row.status not in FINAL and not is_dead:
+        raise Refused(409, "call_is_running", "The call is not over.", fix="End it first.")
 
 
 async def _found(session: Any, project_id: str, call_id: str) -> Any:
@@ -239,10 +252,6 @@ async def _found(session: Any, project_id: str, call_id: str) -> Any:
     if row is None:
         raise not_found("call", call_id)
     return row
-
-
-def _folder(service: TheService) -> FilePath:
-    return service.engine.settings.data / "recordings"
 
 
 def _listed(row: Any) -> dict[str, Any]:
