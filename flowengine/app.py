@@ -39,7 +39,7 @@ from flowengine.runtime.drafts import DraftChecker
 from flowengine.runtime.flow_files import FlowFiles
 from flowengine.runtime.functions import GROUP, is_offered
 from flowengine.runtime.happenings import happening
-from flowengine.runtime.knowledge import Library
+from flowengine.runtime.knowledge import FilesIndex, Library
 from flowengine.runtime.mcp_servers import McpServers
 from flowengine.runtime.prompts import PromptCache
 from flowengine.runtime.published import PublishedFlows
@@ -53,6 +53,7 @@ from flowengine.store.calls import SqlStore
 from flowengine.store.database import Database
 from flowengine.store.feed import Feed
 from flowengine.store.finishing import finish_call, keep_left
+from flowengine.store.passages import PostgresIndex
 from flowengine.store.published import StoredFlows
 from flowengine.store.recordings import Recordings
 from flowengine.store.retention import Swept, sweep
@@ -139,7 +140,12 @@ class Engine:
             self._secrets,
             allow_private=allow_private_tools,
             mcp=self._mcp,
-            library=Library.of_files(() if self.flow is None else self.flow.flows),
+            library=Library.of_files(
+                () if self.flow is None else self.flow.flows,
+                FilesIndex
+                if self.database.kind == "sqlite"
+                else partial(PostgresIndex, self.database),
+            ),
         )
         folders = () if self.flow is None else self.flow.folders
         self.services = Services(self.vendors, self.prompts, AudioFiles(folders), self._tools)

@@ -1,4 +1,4 @@
-"""Google's Gemini as the engine's `Llm`, over its own wire.
+"""Google's Gemini over its own wire, and as the engine's `Llm`.
 
 Without the SDK: google-genai 3.4 has no public way to the raw stream; its typed chunks cost 200 to
 280 ms of CPU for 1000 tokens where the raw lines cost 5, importing it takes 0.9 s, and after a
@@ -8,16 +8,17 @@ connection that fails it sleeps up to ten seconds (measured). It is the other si
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import orjson
 
+from flowengine.events import Json
 from flowengine.ports import LlmEvent, LlmRequest
 from flowengine.providers.connections import CONNECT_S, answer, http_client, transport_faults
-from flowengine.providers.google_content import ContentReader, body, error_of
+from flowengine.providers.google_content import ContentReader, Signatures, body, error_of
 from flowengine.providers.settings import web_url
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ _VERSIONS = ("/v1", "/v1alpha", "/v1beta")
 _SIGNATURES = 2000
 
 
-class GoogleLlm:
+class GoogleHost:
     """Gemini, or a host that speaks its wire; the base URL may end in another API version."""
 
     name = "google"
@@ -39,7 +40,6 @@ class GoogleLlm:
         url = web_url(base_url)
         self._url = url if url.endswith(_VERSIONS) else f"{url}/{_VERSION}"
         self._headers = {"x-goog-api-key": key, "content-type": "application/json"}
-        self._signatures = _Remembered()
         self._client: httpx2.AsyncClient | None = None
 
     async def warm(self) -> None:
@@ -47,20 +47,31 @@ class GoogleLlm:
         import httpx2
 
         try:
-            await self._connected().get(
-                f"{self._url}/models?pageSize=1", headers=self._headers, timeout=CONNECT_S
-            )
+            await self._models()
         except httpx2.HTTPError:
             return
 
-    async def stream(self, request: LlmRequest) -> AsyncGenerator[LlmEvent, None]:
-        reader = ContentReader(self.name, request.model, self._signatures)
-        name = quote(request.model.removeprefix("models/"))
+    async def reach(self, model: str) -> None:
+        """Find out whether the host can be had. Raises ProviderError.
+
+        Ears without a socket of their own would else only know once a caller has spoken.
+        """
+        with transport_faults(self.name, ContentReader(self.name, model, {})):
+            response = await self._models()
+        if response.status_code in (401, 403) or response.status_code >= 500:
+            raise error_of(_json(response.content), self.name, response.status_code)
+
+    async def answer(
+        self, model: str, asked: Mapping[str, Json], signatures: Signatures
+    ) -> AsyncGenerator[LlmEvent, None]:
+        """Stream the answer to a body. Raises ProviderError."""
+        reader = ContentReader(self.name, model, signatures)
+        name = quote(model.removeprefix("models/"))
         with transport_faults(self.name, reader):
             async with self._connected().stream(
                 "POST",
                 f"{self._url}/models/{name}:streamGenerateContent?alt=sse",
-                content=orjson.dumps(body(request, self._signatures)),
+                content=orjson.dumps(asked),
                 headers=self._headers,
             ) as response:
                 if response.status_code != 200:
@@ -75,10 +86,29 @@ class GoogleLlm:
             await self._client.aclose()
             self._client = None
 
+    async def _models(self) -> httpx2.Response:
+        return await self._connected().get(
+            f"{self._url}/models?pageSize=1", headers=self._headers, timeout=CONNECT_S
+        )
+
     def _connected(self) -> httpx2.AsyncClient:
         if self._client is None:
             self._client = http_client(self._url)
         return self._client
+
+
+class GoogleLlm(GoogleHost):
+    """Gemini as the engine's LLM."""
+
+    def __init__(self, key: str, base_url: str = DEFAULT_URL) -> None:
+        super().__init__(key, base_url)
+        self._signatures = _Remembered()
+
+    async def stream(self, request: LlmRequest) -> AsyncGenerator[LlmEvent, None]:
+        asked = body(request, self._signatures)
+        async with aclosing(self.answer(request.model, asked, self._signatures)) as events:
+            async for event in events:
+                yield event
 
 
 class _Remembered(OrderedDict[str, str]):

@@ -28,7 +28,7 @@ from flowengine.media.gate import HOP_BYTES, LEAST_LEVEL, LEVEL_TABLE, SpeechGat
 from flowengine.ports import BYTES_PER_MS, Stt, SttEvent, SttHints, SttRequest, SttSession
 from flowengine.providers.deadlines import Deadlines
 from flowengine.providers.deafness import DeafnessWatch
-from flowengine.providers.faults import RETRYABLE, fault
+from flowengine.providers.faults import fault
 from flowengine.providers.health import HealthBook
 from flowengine.providers.recovery import Recovery, Warm, is_worth_repeating
 
@@ -47,6 +47,13 @@ _FRUITFUL_S = 30.0
 
 REPLAY_SPEED = 1.25
 """Audio is replayed this much faster than it was spoken where the vendor says nothing of it."""
+
+
+@runtime_checkable
+class Tells(Protocol):
+    """A session that tells what it failed with, not only its code."""
+
+    error: ProviderError | None
 
 
 @runtime_checkable
@@ -221,8 +228,7 @@ class SupervisedHearing:
             self._settled = self._fed
         self._mend_until = None
         if self._unproven_ms is not None and isinstance(event, _UNDERSTOOD):
-            name = self._choices[self._place].stt.name
-            self._book.of(name, "stt").did_well(self._unproven_ms, self._model(self._place))
+            self._book.of(self._name, "stt").did_well(self._unproven_ms, self._model(self._place))
             self._unproven_ms = None
         if isinstance(event, _UNDERSTOOD):
             self._fruitless = 0
@@ -231,7 +237,7 @@ class SupervisedHearing:
     def _deaf(self) -> None:
         """It was spoken to and said nothing; somebody else may hear it, or nobody does."""
         if self._deafness.is_second_chance:
-            self._count(self._place, "stalled")
+            self._count(self._place, fault("stalled", "says nothing", self._name))
             self._let_go()
             self._give_up("stalled")
             return
@@ -241,19 +247,21 @@ class SupervisedHearing:
     def _suspected(self) -> None:
         """It had no word for sounds as long as speech: another one may, if there was any."""
         if self._session is not None:
-            self._counts[f"{self._choices[self._place].stt.name}.suspected"] += 1
+            self._counts[f"{self._name}.suspected"] += 1
             self._let_go()
-            self._begin_anew("stalled")
+            self._begin_anew(fault("stalled", "says nothing", self._name))
 
     def _broke(self, code: str) -> None:
-        self._count(self._place, code)
+        told = self._session.error if isinstance(self._session, Tells) else None
+        error = told or fault(code, "broke", self._name)
+        self._count(self._place, error)
         self._let_go()
         now = asyncio.get_running_loop().time()
         self._fruitless = 1 if now - self._opened_at > _FRUITFUL_S else self._fruitless + 1
         if self._fruitless >= _MOST_FRUITLESS:
             self._give_up(code)
         else:
-            self._begin_anew(code)
+            self._begin_anew(error)
 
     def _let_go(self) -> None:
         """The session is no more; what it had not made final is kept."""
@@ -263,20 +271,21 @@ class SupervisedHearing:
         self._spend_all()
         self._trim()
 
-    def _begin_anew(self, code: str) -> None:
+    def _begin_anew(self, error: ProviderError) -> None:
         now, recovery_s = asyncio.get_running_loop().time(), self._deadlines.recovery_ms / 1000
         if self._mend_until is None or now - self._opened_at > recovery_s:
             self._mend_until, self._pause_s = now + recovery_s, 0.0
-        self._repair = asyncio.create_task(self._mend(code))
+        self._repair = asyncio.create_task(self._mend(error))
 
-    async def _mend(self, code: str) -> None:
+    async def _mend(self, broken: ProviderError) -> None:
         """Open again within the time of recovery, with growing pauses between rounds.
 
         A session that breaks again before it heard anything does not buy more time.
         """
         loop = asyncio.get_running_loop()
-        until = self._mend_until or loop.time()
-        hopeless = {self._place} if code not in RETRYABLE else set[int]()
+        until, code = self._mend_until or loop.time(), broken.code
+        is_hopeless = not is_worth_repeating(broken, until - loop.time())
+        hopeless = {self._place} if is_hopeless else set[int]()
         while loop.time() + self._pause_s < until and len(hopeless) < len(self._choices):
             await asyncio.sleep(self._pause_s)
             self._pause_s = min(1.0, self._pause_s * 2 or _BACKOFF_S)
@@ -400,12 +409,15 @@ class SupervisedHearing:
                 self._spent.append(asyncio.create_task(session.close()))
         self._session = self._opened = None
 
-    def _count(self, place: int, problem: ProviderError | str) -> None:
-        """Note a failure: an error, or the code of a session that broke."""
+    def _count(self, place: int, error: ProviderError) -> None:
         name = self._choices[place].stt.name
-        error = fault(problem, "broke", name) if isinstance(problem, str) else problem
         self._counts[f"{name}.{error.code}"] += 1
         self._book.of(name, "stt").did_fail(error, self._model(place))
+
+    @property
+    def _name(self) -> str:
+        """Of the recogniser that hears."""
+        return self._choices[self._place].stt.name
 
     def _model(self, place: int) -> str:
         return self._choices[place].request(self._request).model

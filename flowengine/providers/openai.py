@@ -42,6 +42,10 @@ class OpenAiLlm:
         """Whether a model hears the caller and speaks its answer itself."""
         return is_realtime(model)
 
+    async def warm_session(self, model: str) -> None:
+        """Open a session for the first reply."""
+        await self._realtime.warm(model)
+
     async def stream(self, request: LlmRequest) -> AsyncGenerator[LlmEvent, None]:
         answering = self._realtime.stream if is_realtime(request.model) else self._written
         async with aclosing(answering(request)) as events:

@@ -11,6 +11,7 @@ import orjson
 
 from flowengine.events import Json, Usage
 from flowengine.ports import (
+    HeardRequest,
     LlmAudio,
     LlmEnd,
     LlmEvent,
@@ -33,6 +34,7 @@ def response_create(request: LlmRequest) -> str:
         len(request.messages),
     )
     options = dict(request.options)
+    audio = request.audio if isinstance(request, HeardRequest) else b""
     output: dict[str, Json] = {
         "format": {"type": "audio/pcmu"},
         "voice": options.get("voice", _VOICE),
@@ -44,7 +46,7 @@ def response_create(request: LlmRequest) -> str:
         "output_modalities": ["audio"],
         "audio": {"output": output},
         "instructions": "\n\n".join(one.text for one in request.messages[:head]),
-        "input": _items(request.messages[head:], request.audio),
+        "input": _items(request.messages[head:], audio),
         **{name: value for name, value in options.items() if name in _OPTIONS},
     }
     if request.tools:

@@ -8,15 +8,12 @@ host that streams nothing though asked is understood.
 
 from __future__ import annotations
 
-import io
-import wave
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
 import orjson
 
 from flowengine.events import Json
-from flowengine.media.g711 import ulaw_to_linear
 from flowengine.ports import SttEvent, SttRequest, SttSession
 from flowengine.providers.connections import read_out
 from flowengine.providers.faults import fault, of_word
@@ -24,7 +21,7 @@ from flowengine.providers.openai_client import DEFAULT_URL, OpenAiClient, openai
 from flowengine.providers.openai_live_transcription import is_live, open_live
 from flowengine.providers.openai_transcripts import check_options, hints, usage_of
 from flowengine.providers.sse import SseReader
-from flowengine.providers.utterances import Heard, UtteranceSession
+from flowengine.providers.utterances import Heard, UtteranceSession, wav
 
 _OPTIONS: Final = frozenset({"prompt", "temperature", "live"})
 
@@ -70,7 +67,7 @@ class _Transcriber:
         answer = _Answer(self._client.provider, self._model, so_far)
         with openai_faults(self._client.provider, answer):
             transcriptions = self._client.sdk.audio.transcriptions.with_streaming_response
-            file = ("speech.wav", _wav(audio), "audio/wav")
+            file = ("speech.wav", wav(audio), "audio/wav")
             async with transcriptions.create(file=file, **self._asked) as response:
                 if "event-stream" not in response.headers.get("content-type", ""):
                     return answer.whole(await response.read())
@@ -127,14 +124,3 @@ async def _streamed(pieces: AsyncIterator[bytes], answer: _Answer) -> Heard:
                 await read_out(pieces)
                 return heard
     raise fault("dropped" if answer.began else "protocol", "broke off", answer.provider)
-
-
-def _wav(ulaw: bytes) -> bytes:
-    """A file of 16-bit audio at 8000 Hz, which every host can read."""
-    content = io.BytesIO()
-    with wave.open(content, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(8000)
-        file.writeframes(ulaw_to_linear(ulaw))
-    return content.getvalue()

@@ -9,6 +9,8 @@ of the Whisper family makes up words for silence. How a piece becomes words is t
 from __future__ import annotations
 
 import asyncio
+import io
+import wave
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
@@ -23,6 +25,7 @@ from flowengine.events import (
     SpeechStopped,
     Usage,
 )
+from flowengine.media.g711 import ulaw_to_linear
 from flowengine.media.gate import HOP_BYTES, ONSET_MS, SpeechGate
 from flowengine.ports import BYTES_PER_MS, SttEvent, SttHints, SttRequest
 from flowengine.providers.faults import fault
@@ -170,6 +173,8 @@ class UtteranceSession:
         self._utterances = Utterances(request.endpointing_ms)
         self._running: list[asyncio.Task[None]] = []
         self._is_over = False
+        self.error: ProviderError | None = None
+        """What it failed with."""
         self._used: Usage | None = None
         self._asked_ms = 0
         self._told_ms = 0
@@ -233,7 +238,7 @@ class UtteranceSession:
                 heard = await self._recognised(utterance.audio, before)
             except ProviderError as error:
                 if not self._is_over:
-                    self._is_over = True
+                    self._is_over, self.error = True, error
                     self._hear(HearingFailed(error.code))
                 return
         if before is not None:
@@ -285,3 +290,14 @@ def add_usage(used: Usage | None, more: Usage) -> Usage:
         amount_out=used.amount_out + more.amount_out,
         audio_in=used.audio_in + more.audio_in,
     )
+
+
+def wav(ulaw: bytes) -> bytes:
+    """µ-law as a file of 16-bit audio at 8000 Hz, which every host can read."""
+    content = io.BytesIO()
+    with wave.open(content, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(8000)
+        file.writeframes(ulaw_to_linear(ulaw))
+    return content.getvalue()

@@ -6,7 +6,7 @@ keys that are set, and each vendor's ordinary model.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 import orjson
@@ -124,12 +124,15 @@ class SupervisedVendors:
         return self._llms[key]
 
     def hears(self, use: LlmUse) -> bool:
-        items = (use, *(use.fallback or ()))
-        return any(
-            isinstance(llm := self._providers.llm(name), HearsAudio) and llm.hears(item.model or "")
-            for item in items
-            if (name := item.provider or use.provider or "")
-        )
+        return any(True for _ in self._hearing(use))
+
+    def _hearing(self, use: LlmUse) -> Iterator[tuple[HearsAudio, str]]:
+        """The LLM and its fallbacks that hear the caller, with their models."""
+        for item in (use, *(use.fallback or ())):
+            name, model = item.provider or use.provider, item.model or ""
+            llm = self._providers.llm(name) if name else None
+            if isinstance(llm, HearsAudio) and llm.hears(model):
+                yield llm, model
 
     async def warm(
         self, stts: Sequence[SttUse], llms: Sequence[LlmUse], ttss: Sequence[TtsUse]
@@ -141,6 +144,8 @@ class SupervisedVendors:
             if llm.provider:
                 fallback = tuple(item.written() for item in llm.fallback or ())
                 await self.llm(llm.provider, fallback).warm()
+            for hearing, model in self._hearing(llm):
+                await hearing.warm_session(model)
         for tts in ttss:
             await self.tts(tts).warm()
 

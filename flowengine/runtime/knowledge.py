@@ -1,7 +1,8 @@
 """The knowledge of a flow: files that its `knowledge` tools search, indexed before any call.
 
 Each tool has an index of its own, an FTS5 table in memory: ranks are by bm25, and what is rare is
-rare among the files of that tool. It is made when the flow is loaded. A search runs on a thread, so
+rare among the files of that tool. It is made when the flow is loaded. A server whose store is
+PostgreSQL indexes there (`store.passages`). A search runs on a thread, so
 that no call waits for another's.
 """
 
@@ -81,11 +82,11 @@ class FilesIndex:
 
     def search(self, question: str, most: int) -> list[Passage]:
         """Passages with all of the words first, then those with some."""
-        words = _words(question)
+        words = words_of(question)
         if not words:
             return []
         whole = " AND ".join(_any_of([word]) for word in words)
-        some = " OR ".join(_any_of(_forms(word)) for word in words)
+        some = " OR ".join(_any_of(forms_of(word)) for word in words)
         found: dict[Passage, None] = {}
         with self._lock:
             for query in (whole, some):
@@ -109,14 +110,18 @@ class Library:
         self._sources = dict(sources or {})
 
     @classmethod
-    def of_files(cls, flows: Iterable[tuple[Flow, Path]]) -> Library:
+    def of_files(
+        cls,
+        flows: Iterable[tuple[Flow, Path]],
+        index: Callable[[Iterable[Passage]], Source] = FilesIndex,
+    ) -> Library:
         """Index the files of flows, each with the folder that its files lie in.
 
         They were checked by `file_findings`; one that has gone since is left out.
         """
         return cls(
             {
-                (flow.id, name): FilesIndex(_passages_of(tool, folder))
+                (flow.id, name): index(_passages_of(tool, folder))
                 for flow, folder in flows
                 for name, tool in knowledge_tools(flow)
             }
@@ -202,14 +207,14 @@ def _found(source: Source, question: str) -> ToolResult:
     )
 
 
-def _words(question: str) -> Sequence[str]:
+def words_of(question: str) -> Sequence[str]:
     """The words of a question that can be looked for; all of them if none is worth more."""
     words = list(dict.fromkeys(re.findall(r"\w+", question.casefold())))
     telling = [word for word in words if word not in _STOP_WORDS]
     return (telling or words)[:MOST_QUERY_WORDS]
 
 
-def _forms(word: str) -> list[str]:
+def forms_of(word: str) -> list[str]:
     """A word, and what it begins with: endings are many, and the stemmer knows English alone."""
     if len(word) < _SHORTEST_STEM + _ENDING or not word.isalpha():
         return [word]

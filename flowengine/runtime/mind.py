@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import orjson
@@ -28,6 +28,7 @@ from flowengine.events import (
 from flowengine.media.clauses import ClauseCutter
 from flowengine.media.thoughts import ThoughtFilter
 from flowengine.ports import (
+    HeardRequest,
     LlmAudio,
     LlmEnd,
     LlmEvent,
@@ -129,7 +130,8 @@ class Mind:
         if self._turn_audio is None:
             return request
         turns = sum(message.role == "user" for message in request.messages)
-        return replace(request, audio=self._turn_audio.of_turn(turns))
+        told = {field.name: getattr(request, field.name) for field in fields(request)}
+        return HeardRequest(**told, audio=self._turn_audio.of_turn(turns))
 
     def _sound(self, generation: int, audio: bytes) -> None:
         spoken = self._spoken.get(generation)

@@ -61,8 +61,9 @@ class Shares:
             clause = self._clauses[self._place]
             is_last = self._place == len(self._clauses) - 1
             share = len(clause.text) * MS_A_CHARACTER * BYTES_PER_MS
-            # The newest clause takes what there is: a next one may never come.
-            most = len(self._waiting) if is_last else max(0, share - self._given)
+            # What is over waits for the next clause's text, which comes long before it is due.
+            takes_all = is_last and self._has_all_text
+            most = len(self._waiting) if takes_all else max(0, share - self._given)
             audio = bytes(self._waiting[:most])
             del self._waiting[:most]
             self._given += len(audio)

@@ -233,6 +233,19 @@ class Number(OfProject, Base):
     __table_args__ = (Index(None, "project_id", "e164"),)
 
 
+passage = Table(
+    "passage",
+    metadata,
+    Column("collection", Text, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("file", Text, nullable=False),
+    Column("heading", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("lexemes", Text, nullable=False),
+)
+"""Passages of flows' files, searched on PostgreSQL; `lexemes` is a tsvector as text."""
+
+
 # --- calls ---
 
 call = Table(

@@ -84,7 +84,7 @@ _WORD_MS: Final = 300
 _LEAST_FRAMES: Final = 6
 _FRAME_MS: Final = 20
 _PAUSE_MS: Final = 700
-_FED_MS: Final = 100
+_FED_MS: Final = 160
 """Audio comes in such pieces; fewer of them make the table quicker."""
 TURNS: Final = (WORDS[:3], WORDS[3:6], WORDS[6:])
 
@@ -162,7 +162,7 @@ class Outcome:
     @property
     def codes(self) -> list[str]:
         """The codes of the faults that were counted, but for those of the fallback."""
-        return sorted({name.partition(".")[2] for name in self.counts} - {"recovered", "hedged"})
+        return sorted({name.partition(".")[2] for name in self.counts} - {"recovered"})
 
     @property
     def verdict(self) -> str:
@@ -270,7 +270,7 @@ async def hear(row: Hearing, faults: Iterable[Fault | None], *, other: bool) -> 
                 due += _FED_MS / 1000
                 await until(due)
             # Whatever comes late would be heard twice.
-            await until(due + 3)
+            await until(due + 1.2)
             await session.close()
             outcome.told = ears.failed
         outcome.took_s = clock() - begun
@@ -429,8 +429,8 @@ SPEAKING: Final = (
     _elevenlabs("multi-stream-input", "elevenlabs"),
     _elevenlabs("stream-input", "elevenlabs single"),
     _elevenlabs("stream", "elevenlabs http"),
-    _deepgram("aura-2-thalia-en", "deepgram aura", 1),
-    _deepgram("flux-tts-en", "deepgram flux", 3),
+    _deepgram("aura-2-thalia-en", "aura", 1),
+    _deepgram("flux-tts-en", "flux voice", 3),
     Speaking(
         "cartesia",
         FakeCartesia,
@@ -439,7 +439,7 @@ SPEAKING: Final = (
         greets=1,
     ),
     Speaking(
-        "openai",
+        "openai voice",
         FakeOpenAiAudio,
         lambda url: kept(OpenAiTts(KEY, url)),
         TtsRequest("gpt-4o-mini-tts", "alloy", "en-US"),

@@ -49,6 +49,7 @@ from flowengine.providers.supervision import (
 )
 from flowengine.testing.providers.deepgram import FakeDeepgram
 from flowengine.testing.providers.elevenlabs import FakeElevenLabs
+from flowengine.testing.providers.faults import status
 from flowengine.testing.providers.openai import FakeOpenAi
 from flowengine.testing.providers.serving import KEY, Fault
 from flowengine.testing.providers.speech import silence, speech
@@ -304,3 +305,61 @@ class _Says:
     async def stream(self, request: LlmRequest) -> AsyncGenerator[LlmEvent, None]:
         yield LlmText("Yes.")
         yield LlmEnd("stop", None)
+
+
+def test_a_model_that_is_overloaded_or_unknown_keeps_the_others_of_its_vendor_asked() -> None:
+    async def call() -> None:
+        book = HealthBook()
+        health = book.of("a", "llm")
+        for _ in range(OPENS_AFTER):
+            health.did_fail(fault("overloaded", "is full", "a"), "big")
+        health.did_fail(of_status(404, "a", "model_not_found"), "gone")
+        asked = [("a", "big"), ("a", "gone"), ("a", "small"), ("b", "any")]
+        assert book.skipped(asked, "llm") == {0, 1}
+        assert health.to_json()["models"] == {"big": "open", "gone": "open"}
+        assert health.to_json()["breaker"] == "closed"
+        health.did_well(100, "big")
+        assert health.to_json()["models"] == {"gone": "open"}
+        for _ in range(OPENS_AFTER):
+            health.did_fail(gone(), "small")
+        assert not health.allows("other"), "a host that cannot be reached has no models"
+
+    run(call())
+
+
+def test_a_vendor_that_stalls_in_every_answer_is_asked_after_the_others() -> None:
+    async def call() -> None:
+        short = Deadlines(llm_between_tokens_ms=50)
+        async with FakeOpenAi() as first, FakeOpenAi() as second:
+            first.faults.extend([Fault("stall", after=3)] * 99)
+            book = HealthBook()
+            choices = [
+                LlmChoice(_Named("a", llm_at(first.url))),
+                LlmChoice(_Named("b", llm_at(second.url))),
+            ]
+            for _ in range(OPENS_AFTER):
+                with pytest.raises(ProviderError):
+                    await _answered(SupervisedLlm(choices, short, book))
+            await _answered(SupervisedLlm(choices, short, book))
+            assert (first.connections, second.connections) == (OPENS_AFTER, 1)
+
+    run(call())
+
+
+async def _answered(llm: SupervisedLlm) -> None:
+    async with aclosing(llm.stream(LLM)) as events:
+        assert [event async for event in events]
+
+
+def test_who_asks_to_be_left_alone_for_longer_than_there_is_time_is_not_asked_again() -> None:
+    async def call() -> None:
+        async with FakeOpenAi() as first, FakeOpenAi() as second:
+            first.faults.append(status(503, retry_after_s=30))
+            choices = [LlmChoice(llm_at(first.url)), LlmChoice(llm_at(second.url))]
+            await _answered(SupervisedLlm(choices))
+            assert (first.connections, second.connections) == (1, 1)
+            first.faults.append(status(503, retry_after_s=0))
+            await _answered(SupervisedLlm(choices))
+            assert (first.connections, second.connections) == (3, 1)
+
+    run(call())

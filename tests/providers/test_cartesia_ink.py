@@ -514,3 +514,13 @@ def test_cartesias_sdk_understands_the_fakes_final_words() -> None:
             assert vendor.violations == []
 
     run(call())
+
+
+def test_words_of_a_turn_that_is_over_and_an_end_that_comes_late_are_not_told_again() -> None:
+    turns = [turn("start"), turn("update", "One"), turn("end", "One two")]
+    late = read(*turns, turn("update", "One"), turn("eager_end", "One two"))
+    crossed = read(turns[0], turn("eager_end", "One two"), turn("start"), turn("end", "One two"))
+    begun = read(turn("update", "One"), turn("start"), turn("end", "One two"))
+    for heard in (late, crossed, begun):
+        said = [event.text for event in heard if isinstance(event, SegmentHeard)]
+        assert said == ["One two"]

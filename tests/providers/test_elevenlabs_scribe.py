@@ -412,3 +412,15 @@ def test_its_silence_is_not_taken_for_deafness() -> None:
             await session.close()
 
     run(call())
+
+
+def test_a_commit_of_words_that_were_taken_brings_the_rest_of_them() -> None:
+    heard: list[SttEvent] = []
+    ears = ScribeEars(heard.append)
+    ears.read('{"message_type":"partial_transcript","text":"one two"}')
+    ears.end_turn()
+    ears.read('{"message_type":"committed_transcript","text":"one two three"}')
+    assert [event.text for event in heard if isinstance(event, SegmentHeard)] == [
+        "one two",
+        "three",
+    ]

@@ -23,6 +23,7 @@ from flowengine.events import (
 from flowengine.ports import SpeechChunk, SttEvent, SttRequest, Voice
 from flowengine.providers import listening
 from flowengine.providers.deepgram import DeepgramStt
+from flowengine.providers.deepgram_flux import FluxEars
 from flowengine.providers.deepgram_nova import DeepgramEars, ears_of, listen_query
 from flowengine.providers.supervision import SupervisedTts, TtsChoice
 from flowengine.runtime.turns import Floor, HearingEvent, TurnOver, Turns
@@ -355,3 +356,38 @@ def test_a_forced_end_of_no_turn_is_over_at_once(monkeypatch: pytest.MonkeyPatch
             await session.close()
 
     run(call())
+
+
+def test_words_that_were_told_before_they_were_final_are_not_told_again() -> None:
+    """`UtteranceEnd`, or our own patience, came before the final result."""
+    heard: list[SttEvent] = []
+    ears = DeepgramEars(heard.append)
+    ears.read(results("my name is", 900, final=False))
+    ears.read(b'{"type":"UtteranceEnd","channel":[0,1],"last_word_end":0.9}')
+    ears.read(results("my name is Ada", 1200, final=True))
+    ears.read(results("my name is", 900, final=False))
+    ears.end_turn()
+    assert texts_of(heard) == ["my name is", "Ada"]
+    assert ears.settled_ms == 1200
+
+
+def test_flux_ends_a_turn_whose_words_were_taken_with_the_rest_of_them() -> None:
+    heard: list[SttEvent] = []
+    ears = FluxEars(heard.append)
+    ears.read(turn_info("Update", "one two"))
+    ears.end_turn()
+    ears.read(turn_info("EndOfTurn", "one two three"))
+    assert texts_of(heard) == ["one two", "three"]
+
+
+def turn_info(event: str, text: str) -> bytes:
+    body: dict[str, Json] = {
+        "type": "TurnInfo",
+        "event": event,
+        "turn_index": 0,
+        "transcript": text,
+        "audio_window_end": 1.0,
+        "end_of_turn_confidence": 0.9,
+        "words": [],
+    }
+    return orjson.dumps(body)

@@ -327,3 +327,14 @@ def test_answers_that_were_read_to_their_end_share_a_connection() -> None:
             assert len(vendor.peers) == 1
 
     run(call())
+
+
+def test_a_body_that_ends_before_its_answer_does_is_told() -> None:
+    async def call() -> None:
+        async with FakeOpenAi([saying("one two three")]) as vendor:
+            vendor.faults.append(Fault("close", after=2))
+            with pytest.raises(ProviderError) as caught:
+                await events_of(llm_at(vendor.url))
+            assert caught.value.code == "dropped"
+
+    run(call())

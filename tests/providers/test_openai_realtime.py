@@ -16,6 +16,7 @@ from openai import AsyncOpenAI
 from flowengine.catalog import cost_of, shipped
 from flowengine.errors import ProviderError
 from flowengine.ports import (
+    HeardRequest,
     HearsAudio,
     LlmAudio,
     LlmEnd,
@@ -37,7 +38,7 @@ from flowengine.testing.providers.speech import speech, spoken_ms
 pytestmark = [pytest.mark.api, pytest.mark.anyio]
 
 MODEL = "gpt-realtime-2.1"
-REQUEST = LlmRequest(
+REQUEST = HeardRequest(
     MODEL,
     (
         LlmMessage("system", "Be brief."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import selectors
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -45,10 +46,11 @@ class _Jumps(selectors.SelectSelector):
     def _patience_s(timeout: float | None) -> float:
         if timeout is None:
             return 2.0
-        return 0.0 if timeout <= 0 else 0.0003 if timeout <= _SHORT_S else 0.006
+        return next(patience_s for up_to_s, patience_s in _PATIENCE if timeout <= up_to_s)
 
 
-_SHORT_S = 0.25
+_PATIENCE = ((0.0, 0.0), (0.25, 0.0001), (0.9, 0.002), (math.inf, 0.015))
+"""For a jump of up to so many seconds: how long the kernel is waited for."""
 
 
 def run_virtually(work: Coroutine[Any, Any, _T]) -> _T:

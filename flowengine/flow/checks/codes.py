@@ -105,6 +105,7 @@ _ERRORS = {
 }
 
 _WARNINGS = {
+    "unused_key": "A fallback has a key that only the first choice's is used of.",
     "unknown_place": "A position is kept for a node that the flow does not have.",
     "apology": "An outcome that goes wrong ends in the built-in apology.",
     "no_person": "The caller cannot get to a person.",

@@ -40,6 +40,12 @@ def vendor_findings(
             yield from _in_use(node.use, path, flow.defaults, look)
 
 
+_NOT_OF_FALLBACKS = {
+    "fallback": "List all fallbacks beside each other, in order.",
+    "pronunciation": "Write it beside the first choice: it is applied to whoever speaks.",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class _Look:
     catalog: Catalog
@@ -59,6 +65,7 @@ def _in_use(use: Use, path: str, defaults: Defaults | None, look: _Look) -> Iter
         for number, item in enumerate(getattr(service, "fallback", None) or ()):
             place = at_index(at_key(here, "fallback"), number)
             yield from _service(item, item.provider or provider, place, look)
+            yield from _unused(item, place)
 
 
 def _service(
@@ -76,6 +83,14 @@ def _service(
         yield from _voices(service, provider, path, look.catalog)
 
 
+def _unused(item: ServiceUse, path: str) -> Iterator[Finding]:
+    """Keys of a fallback that do nothing: those of the first choice are what counts."""
+    for key, fix in _NOT_OF_FALLBACKS.items():
+        if getattr(item, key, None) is not None:
+            message = f"The {key!r} of a fallback is not used."
+            yield finding("unused_key", at_key(path, key), message, fix)
+
+
 def _not_offered(provider: str, kind: Kind, path: str, offered: Offered) -> Finding:
     able = sorted(name for name, kinds in offered.items() if kind in kinds)
     fix = f"Those that do are {', '.join(able)}."
@@ -91,6 +106,9 @@ def _model(service: ServiceUse, provider: str, path: str, look: _Look) -> Iterat
     catalog, kind = look.catalog, _KINDS[type(service)]
     name = service.model or (catalog.default_model(provider, kind) if service.provider else "")
     model = catalog.model(provider, kind, name) if name else None
+    if model is None and kind == "llm" and name:
+        # A model that hears and speaks stands where an LLM does.
+        model = catalog.model(provider, "s2s", name)
     place = at_key(path, "model") if service.model else path
     if model is None:
         if name:

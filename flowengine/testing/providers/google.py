@@ -7,7 +7,9 @@ results that do not match the calls before them.
 
 from __future__ import annotations
 
-from base64 import b64encode
+import io
+import wave
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -29,6 +31,7 @@ _STATUSES: Final = {
     500: "INTERNAL",
     503: "UNAVAILABLE",
 }
+_AUDIO_TOKENS_A_SECOND: Final = 32
 _FIELDS: Final = frozenset(
     "cachedContent contents generationConfig labels safetySettings serviceTier systemInstruction "
     "toolConfig tools".split()
@@ -109,13 +112,13 @@ class FakeGoogle(FakeLlm):
 
     def messages(self, body: Json, answer: Answer) -> list[bytes]:
         signature = b64encode(f"signature {len(self.requests)}".encode()).decode()
-        made = chunks(self.models[-1], answer, signature)
+        made = chunks(self.models[-1], answer, signature, heard_ms(body))
         if answer.tools:
             self.signatures.append(signature)
         return [event(chunk, end="\r\n\r\n") for chunk in made]
 
 
-def chunks(model: str, answer: Answer, signature: str) -> list[dict[str, Json]]:
+def chunks(model: str, answer: Answer, signature: str, audio_ms: int = 0) -> list[dict[str, Json]]:
     """The chunks of an answer: usage is cumulative in each, calls come whole."""
     parts: list[dict[str, Json]] = [{"text": piece} for piece in answer.pieces]
     for nth, (name, arguments) in enumerate(answer.tools):
@@ -133,10 +136,29 @@ def chunks(model: str, answer: Answer, signature: str) -> list[dict[str, Json]]:
             "thoughtsTokenCount": 7,
             "totalTokenCount": answer.tokens_in + nth + 7,
         }
+        if audio_ms:
+            audio = audio_ms * _AUDIO_TOKENS_A_SECOND // 1000
+            usage["promptTokensDetails"] = [
+                {"modality": "TEXT", "tokenCount": answer.tokens_in - audio},
+                {"modality": "AUDIO", "tokenCount": audio},
+            ]
         if answer.tokens_cached:
             usage["cachedContentTokenCount"] = answer.tokens_cached
         made.append({"candidates": [candidate], "usageMetadata": usage, "modelVersion": model})
     return made
+
+
+def heard_ms(body: Json) -> int:
+    """How long the audio of a request is; 0 without any. Raises for what is no WAV file."""
+    length_ms = 0
+    for content in body["contents"]:
+        for part in content["parts"]:
+            if "inlineData" in part:
+                # Either alphabet, as JSON of protocol buffers has it.
+                data = part["inlineData"]["data"].replace("-", "+").replace("_", "/")
+                with wave.open(io.BytesIO(b64decode(data))) as sound:
+                    length_ms += sound.getnframes() * 1000 // sound.getframerate()
+    return length_ms
 
 
 def _names(content: Any, kind: str) -> list[str]:

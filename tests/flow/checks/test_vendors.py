@@ -93,6 +93,15 @@ def found(
         ({"stt": {"provider": "whisper", "model": "large-v3"}}, None, []),
         ({"stt": {"provider": "deepgram", "model": "nova-3-medical"}}, None, []),
         ({"tts": {"voice": "ada"}}, None, []),
+        (
+            {"tts": {"fallback": [{"pronunciation": {"Xyz": "ex"}, "fallback": []}]}},
+            {"llm": {"provider": "own", "fallback": [{"fallback": [{"provider": "own"}]}]}},
+            [
+                ("unused_key", "$.defaults.tts.fallback[0].fallback"),
+                ("unused_key", "$.defaults.tts.fallback[0].pronunciation"),
+                ("unused_key", "$.nodes.bye.use.llm.fallback[0].fallback"),
+            ],
+        ),
     ],
 )
 def test_what_will_not_do_is_told(

@@ -155,6 +155,16 @@ def _flows() -> None:
         sa.PrimaryKeyConstraint("e164", name="pk_number"),
     )
     op.create_index("ix_number_project_id_e164", "number", ["project_id", "e164"])
+    op.create_table(
+        "passage",
+        sa.Column("collection", sa.Text, nullable=False),
+        sa.Column("number", sa.Integer, autoincrement=False, nullable=False),
+        sa.Column("file", sa.Text, nullable=False),
+        sa.Column("heading", sa.Text, nullable=False),
+        sa.Column("text", sa.Text, nullable=False),
+        sa.Column("lexemes", sa.Text, nullable=False),
+        sa.PrimaryKeyConstraint("collection", "number", name="pk_passage"),
+    )
 
 
 def _of_calls() -> None:
@@ -314,6 +324,7 @@ def downgrade() -> None:
         batch_op.drop_column("flow_version")
         batch_op.drop_column("project_id")
 
+    op.drop_table("passage")
     op.drop_table("flow_tag")
 
     op.drop_table("webhook_delivery")
