@@ -231,6 +231,13 @@ class Supervisor:
         rows = (*self._on_line.values(), *self._rows.values())
         return [Running(row.to_number, row.flow_id) for row in rows]
 
+    def end(self, call_id: CallId, reason: str) -> bool:
+        """Ask a call that runs here to end in order; False when it does not run here."""
+        call = self._calls.get(call_id)
+        if call is not None:
+            call.request_end(reason)
+        return call is not None
+
     def held(self, call_id: CallId) -> CallRow | None:
         """The row of a call that runs here."""
         return self._on_line.get(call_id)
