@@ -16,7 +16,9 @@ from flowengine.providers.supervision import SttChoice, SupervisedStt
 from flowengine.testing.providers.deepgram import FakeDeepgram
 from flowengine.testing.providers.serving import KEY, Fault
 from flowengine.testing.providers.speech import silence, speech
+from tests.providers.fault_rows import until
 from tests.providers.running import STT, Ears, run
+from tests.providers.virtual_time import run_virtually
 
 pytestmark = pytest.mark.unit
 
@@ -306,3 +308,64 @@ def test_what_was_used_at_each_provider_is_told_apart() -> None:
         assert [usage, *session.more_usage] == [first.usage, second.usage]
 
     run(call())
+
+
+class Quiet:
+    """A recogniser that says nothing of noise; it is asked how much it was fed, and how fast."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.opened = 0
+        self.messages = 0
+        self.replay_speed = 1000.0
+        self.fed = 0
+
+    async def open(self, request: SttRequest, hear: Callable[[SttEvent], None]) -> Quiet:
+        self.opened += 1
+        return self
+
+    def feed(self, audio: bytes) -> None:
+        self.fed += len(audio)
+
+    def hint(self, hints: SttHints) -> None:
+        return
+
+    def finalize(self) -> None:
+        return
+
+    async def close(self) -> Usage | None:
+        return None
+
+
+def test_noise_moves_a_call_seldom_and_never_ends_it_where_a_vendor_says_nothing_of_noise() -> None:
+    async def call() -> None:
+        first, second = Quiet("a"), Quiet("b")
+        ears, moved = Ears(), []
+        stt = SupervisedStt([SttChoice(first), SttChoice(second)], Deadlines())
+        hearing = await stt.open(STT, ears.hear)
+        due = asyncio.get_running_loop().time()
+        for _ in range(14):
+            hearing.feed(speech(700) + silence(500))
+            due += 5
+            await until(due)
+            moved.append(first.opened + second.opened - 1)
+        assert moved == [0, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 3]
+        assert ears.events == []
+        assert stt.counts["a.suspected"] + stt.counts["b.suspected"] == 3
+        await hearing.close()
+
+    run_virtually(call())
+
+
+def test_what_is_replayed_goes_as_fast_as_the_vendor_takes_it() -> None:
+    async def call() -> None:
+        first, second = Quiet("a"), Quiet("b")
+        stt = SupervisedStt([SttChoice(first), SttChoice(second)], Deadlines())
+        hearing = await stt.open(STT, lambda event: None)
+        for fed in (speech(700) + silence(500), speech(700) + silence(500)):
+            hearing.feed(fed)
+        await until(3.05)
+        assert second.fed > 2000 * 8, "two seconds of it took no time"
+        await hearing.close()
+
+    run_virtually(call())

@@ -78,13 +78,18 @@ class FakeLlm(FakeVendor):
         """The events of an answer, as the vendor sends them."""
         raise NotImplementedError
 
-    async def reply(self, request: Request) -> Response:
-        """Take a request for an answer."""
+    async def asked(self, request: Request) -> Json:
+        """Note a request for an answer, also one that gets none; returns its body."""
         body = orjson.loads(await request.body())
         self.requests.append(body)
         if request.client is not None:
             self.peers.add((request.client.host, request.client.port))
         self.changed.set()
+        return body
+
+    async def reply(self, request: Request) -> Response:
+        """Take a request for an answer."""
+        body = await self.asked(request)
         if not self.has_key(request):
             return self.refusal(401)
         self.check(body)

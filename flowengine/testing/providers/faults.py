@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol
 
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -112,6 +113,10 @@ async def forever() -> None:
 class Faulty(Protocol):
     """A fake vendor, as its faults see it."""
 
+    async def asked(self, request: Request) -> object:
+        """Note a request, also one that is refused or never answered."""
+        ...
+
     def refusal(self, status: int) -> Response:
         """The vendor's answer to a request that it does not take."""
         ...
@@ -206,6 +211,8 @@ class Misdeed:
         """Serve the request or connection, with its fault."""
         self._send = send
         is_socket = self._scope["type"] == "websocket"
+        if self._fault.kind in ("refuse", "hang") and not is_socket:
+            await self._vendor.asked(Request(self._scope, receive))
         match self._fault.kind:
             case "refuse":
                 response = self._vendor.refusal(self._fault.status)

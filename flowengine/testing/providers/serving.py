@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
@@ -105,6 +106,9 @@ class FakeVendor:
         while not condition():
             self.changed.clear()
             await self.changed.wait()
+
+    async def asked(self, request: Request) -> object:
+        """Note a request, also one that is refused or never answered."""
 
     def refusal(self, status: int) -> Response:
         """The vendor's answer to a request or a handshake that it does not take."""
