@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -45,6 +45,10 @@ LISTED = tuple(
 """All but the flow's document, which is long."""
 
 
+_DISORDER = timedelta(hours=1)
+"""By how much the clocks of machines that number calls together differ at most."""
+
+
 @dataclass(frozen=True, slots=True)
 class CallFilter:
     """Which calls are listed; what is None is not asked for."""
@@ -58,8 +62,8 @@ class CallFilter:
     since: datetime | None = None
     until: datetime | None = None
 
-    def conditions(self) -> list[ColumnElement[bool]]:
-        """Them as conditions on `call`."""
+    def conditions(self, project_id: str) -> list[ColumnElement[bool]]:
+        """Them as conditions on the `call`s of a project."""
         pairs = (
             (call.c.flow_id, self.flow),
             (call.c.status, self.status),
@@ -70,17 +74,51 @@ class CallFilter:
         )
         found = [column == value for column, value in pairs if value is not None]
         if self.since is not None:
-            found.append(call.c.created_at >= self.since.isoformat())
+            found += _since(project_id, self.since)
         if self.until is not None:
-            found.append(call.c.created_at < self.until.isoformat())
+            found += _until(project_id, self.until)
         return found
+
+
+def _since(project_id: str, at: datetime) -> list[ColumnElement[bool]]:
+    """Calls from this time on; the second says the same of numbers, by which lists go.
+
+    Without it a list of old days would read all calls since.
+    """
+    first = (
+        select(call.c.number)
+        .where(call.c.project_id == project_id, call.c.created_at >= _text(at, -_DISORDER))
+        .order_by(call.c.created_at, call.c.number)
+        .limit(1)
+    )
+    return [call.c.created_at >= _text(at), call.c.number >= first.scalar_subquery()]
+
+
+def _until(project_id: str, at: datetime) -> list[ColumnElement[bool]]:
+    """Calls before this time."""
+    last = (
+        select(call.c.number)
+        .where(call.c.project_id == project_id, call.c.created_at < _text(at, _DISORDER))
+        .order_by(call.c.created_at.desc(), call.c.number.desc())
+        .limit(1)
+    )
+    return [call.c.created_at < _text(at), call.c.number <= last.scalar_subquery()]
+
+
+def _text(at: datetime, later: timedelta = timedelta(0)) -> str:
+    """A time as the table holds it: in UTC."""
+    try:
+        return (at.astimezone(UTC) + later).isoformat()
+    except OverflowError:
+        # At either end of what there is of time.
+        return at.replace(tzinfo=UTC).isoformat()
 
 
 async def list_calls(
     session: AsyncSession, project_id: str, wanted: CallFilter, before: int | None, limit: int
 ) -> Sequence[Row[Any]]:
     """The latest calls first; `before`: those with a smaller number."""
-    query = select(*LISTED).where(call.c.project_id == project_id, *wanted.conditions())
+    query = select(*LISTED).where(call.c.project_id == project_id, *wanted.conditions(project_id))
     if before is not None:
         query = query.where(call.c.number < before)
     return (await session.execute(query.order_by(call.c.number.desc()).limit(limit))).all()

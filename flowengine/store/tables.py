@@ -283,7 +283,11 @@ call = Table(
     Index("call_of_project", "project_id", "number"),
     Index("call_of_flow", "project_id", "flow_id", "number"),
     Index("call_from", "project_id", "from_number", "number"),
+    Index("call_to", "project_id", "to_number", "number"),
     Index("call_with_status", "project_id", "status", "number"),
+    Index("call_with_disposition", "project_id", "disposition", "number"),
+    Index("call_by_direction", "project_id", "direction", "number"),
+    Index("call_since", "project_id", "created_at", "number"),
 )
 """`flow` is the document that the call is pinned to; `number` counts calls, latest last."""
 

@@ -306,9 +306,13 @@ def _extend_call() -> None:
         batch_op.add_column(sa.Column("flow_version", sa.Integer, nullable=True))
         batch_op.add_column(sa.Column("variables", sa.Text, server_default="{}", nullable=False))
         batch_op.add_column(sa.Column("metadata", sa.Text, server_default="{}", nullable=False))
+        batch_op.create_index("call_by_direction", ["project_id", "direction", "number"])
         batch_op.create_index("call_from", ["project_id", "from_number", "number"])
         batch_op.create_index("call_of_flow", ["project_id", "flow_id", "number"])
         batch_op.create_index("call_of_project", ["project_id", "number"])
+        batch_op.create_index("call_since", ["project_id", "created_at", "number"])
+        batch_op.create_index("call_to", ["project_id", "to_number", "number"])
+        batch_op.create_index("call_with_disposition", ["project_id", "disposition", "number"])
         batch_op.create_index("call_with_status", ["project_id", "status", "number"])
 
 
@@ -316,9 +320,13 @@ def downgrade() -> None:
     """Drop them; what calls need stays."""
     with op.batch_alter_table("call") as batch_op:
         batch_op.drop_index("call_with_status")
+        batch_op.drop_index("call_with_disposition")
+        batch_op.drop_index("call_to")
+        batch_op.drop_index("call_since")
         batch_op.drop_index("call_of_project")
         batch_op.drop_index("call_of_flow")
         batch_op.drop_index("call_from")
+        batch_op.drop_index("call_by_direction")
         batch_op.drop_column("metadata")
         batch_op.drop_column("variables")
         batch_op.drop_column("flow_version")
