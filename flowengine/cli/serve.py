@@ -14,6 +14,7 @@ from typing import Annotated
 import structlog
 import typer
 import uvloop
+from sqlalchemy.exc import IntegrityError
 from structlog.typing import EventDict
 
 from flowengine.api.app import create_app
@@ -139,8 +140,11 @@ async def run(settings: Settings, flow: list[Path], host: str, port: int) -> Non
 
 
 async def _show_first_key(engine: Engine) -> None:
-    async with engine.database.writing(None) as session:
-        key = await first_key(session, engine.clock.wall())
+    try:
+        async with engine.database.writing(None) as session:
+            key = await first_key(session, engine.clock.wall())
+    except IntegrityError:
+        return  # another process starts at the same moment, and shows its own
     if key is not None:
         print(f"the first key of the API, shown this once: {key}", flush=True)
 
