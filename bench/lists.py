@@ -52,7 +52,7 @@ class Listed:
 
     name: str
     query: str
-    pages: int = 40
+    pages: int = 100
 
 
 LISTS = (
@@ -164,6 +164,9 @@ def fill(database: Database, count: int) -> float:
         # As both databases do by themselves once they have grown so.
         connection.exec_driver_sql("ANALYZE")
         connection.commit()
+    if database.kind == "sqlite":
+        with database.reader() as reader:
+            reader.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
     return size / 1e6
 
 

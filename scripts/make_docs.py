@@ -29,6 +29,7 @@ from flowengine.flow.kind import Node, OutcomeSpec
 from flowengine.flow.tools import HttpTool, KnowledgeTool, McpTool, PythonTool, Tool
 from flowengine.flow.variables import Variable, VariableType
 from flowengine.nodes import load_kinds
+from flowengine.runtime.happenings import TYPES
 from flowengine.runtime.lifecycle import diagram
 from flowengine.runtime.route_reading import CODES as ROUTE_CODES
 from flowengine.runtime.route_when import CalendarIs, CallerIs, LoadIs, ShareIs, TextIs, When
@@ -282,6 +283,11 @@ def part_route_codes() -> str:
     return table(["code", "meaning"], [[f"`{code}`", ROUTE_CODES[code]] for code in ROUTE_CODES])
 
 
+def part_happenings() -> str:
+    """The types of live events."""
+    return table(["type", "says"], [[f"`{name}`", TYPES[name]] for name in TYPES])
+
+
 PARTS: Mapping[str, Callable[[], str]] = {
     "kinds": part_kinds,
     "common": lambda: model_table(Node, without=frozenset({"kind"})),
@@ -317,6 +323,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "route test": lambda: model_table(RouteTest),
     "route codes": part_route_codes,
     "settings": part_settings,
+    "happenings": part_happenings,
     "lifecycle": lambda: f"```mermaid\n{diagram()}```\n",
 }
 

@@ -84,7 +84,9 @@ def _environment() -> str:
 def _dependencies(purpose: str) -> str:
     """Install what flowengine stands on; without local speech where it has no wheels."""
     wanted = _digest([ROOT / "pyproject.toml", CONSTRAINTS])
-    extras = ["local"] if purpose == "run" else ["local", "cartesia", "google", "mcp", "postgres", "s3", "dev"]
+    extras = ["local"]
+    if purpose == "dev":
+        extras += ["cartesia", "google", "mcp", "postgres", "s3", "dev"]
     if any(_stamp(f"installed-{kept}") == wanted for kept in {purpose, "dev"}):
         return THERE
     for_tests = " and the tools of the tests" if purpose == "dev" else ""

@@ -133,12 +133,15 @@ async def get_call(session: AsyncSession, project_id: str, call_id: str) -> Any:
 
 
 async def journal(
-    session: AsyncSession, call_id: str, after: int, limit: int | None
+    session: AsyncSession, call_id: str, after: int, limit: int | None, type_: str = ""
 ) -> list[JournalRecord]:
-    """Records after a seq, in order."""
+    """Records after a seq, in order; with `type_`, those of one type of event."""
     query = select(
         call_event.c.seq, call_event.c.at_ms, call_event.c.family, call_event.c.body
     ).where(call_event.c.call_id == call_id, call_event.c.seq > after)
+    if type_:
+        # The type stands first in every body.
+        query = query.where(call_event.c.body.startswith(f'{{"type":"{type_}"', autoescape=True))
     rows = await session.execute(query.order_by(call_event.c.seq).limit(limit))
     return [
         JournalRecord(seq, at_ms, family, orjson.loads(body)) for seq, at_ms, family, body in rows

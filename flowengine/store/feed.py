@@ -15,12 +15,12 @@ from datetime import datetime
 
 import orjson
 import structlog
-from sqlalchemy import insert, select, text
+from sqlalchemy import Select, insert, select, text
 
 from flowengine.errors import StoreError
 from flowengine.events import Json
 from flowengine.store.database import Database
-from flowengine.store.tables import live_event
+from flowengine.store.tables import call, live_event
 from flowengine.store.waking import Bell
 
 BATCH_S = 0.1
@@ -40,6 +40,8 @@ class LiveEvent:
     number: int
     project_id: str
     call_id: str
+    flow_id: str | None
+    """None when the call was deleted meanwhile."""
     type: str
     at: datetime
     data: Mapping[str, Json]
@@ -51,6 +53,7 @@ class LiveEvent:
             "type": self.type,
             "at": self.at.isoformat(),
             "call_id": self.call_id,
+            "flow_id": self.flow_id,
             "data": dict(self.data),
         }
 
@@ -89,14 +92,8 @@ class Feed:
 
     async def newest(self, project_id: str) -> int:
         """The number of a project's newest event; 0 when there is none. Raises StoreError."""
-        query = (
-            select(live_event.c.number)
-            .where(live_event.c.project_id == project_id)
-            .order_by(live_event.c.number.desc())
-            .limit(1)
-        )
         async with self._database.reading(project_id) as session:
-            return await session.scalar(query) or 0
+            return await session.scalar(_newest(project_id)) or 0
 
     async def follow(
         self,
@@ -105,6 +102,7 @@ class Feed:
         *,
         types: Sequence[str] = (),
         call_id: str = "",
+        flow_id: str = "",
         quiet_s: float = 15.0,
     ) -> AsyncGenerator[LiveEvent | None, None]:
         """Events after a number, for ever; None when nothing came for `quiet_s`.
@@ -113,33 +111,47 @@ class Feed:
         """
         with self._bell.listening() as rung:
             while True:
-                events, after = await self._read(project_id, after, types, call_id)
+                events, after = await self._read(project_id, after, types, call_id, flow_id)
                 for event in events:
                     yield event
                 if not events and not await rung.wait(quiet_s):
                     yield None
 
     async def _read(
-        self, project_id: str, after: int, types: Sequence[str], call_id: str
+        self, project_id: str, after: int, types: Sequence[str], call_id: str, flow_id: str
     ) -> tuple[list[LiveEvent], int]:
-        query = select(live_event).where(
-            live_event.c.project_id == project_id, live_event.c.number > after
+        """The next events that are wanted, and up to which number all were looked at."""
+        query = (
+            select(live_event, call.c.flow_id)
+            .outerjoin(call, call.c.id == live_event.c.call_id)
+            .where(live_event.c.project_id == project_id, live_event.c.number > after)
         )
+        if flow_id:
+            query = query.where(call.c.flow_id == flow_id)
         if call_id:
             query = query.where(live_event.c.call_id == call_id)
         if types:
             query = query.where(live_event.c.type.in_(types))
+        newest = _newest(project_id)
         async with self._database.reading(project_id) as session:
-            rows = (
-                await session.execute(query.order_by(live_event.c.number).limit(READ_ROWS))
-            ).all()
+            # Before the events: what comes in between is read the next time.
+            end = max(after, await session.scalar(newest) or 0)
+            query = query.where(live_event.c.number <= end).order_by(live_event.c.number)
+            rows = (await session.execute(query.limit(READ_ROWS))).all()
         events = [
             LiveEvent(
-                row.number, row.project_id, row.call_id, row.type, row.at, orjson.loads(row.body)
+                row.number,
+                row.project_id,
+                row.call_id,
+                row.flow_id,
+                row.type,
+                row.at,
+                orjson.loads(row.body),
             )
             for row in rows
         ]
-        return events, events[-1].number if events else after
+        # Who wants few events must not look at all the others again and again.
+        return events, events[-1].number if len(rows) == READ_ROWS else end
 
     async def _write(self) -> None:
         batch: list[dict[str, object]] = []
@@ -173,3 +185,12 @@ class Feed:
             return False
         await self._bell.ring()
         return True
+
+
+def _newest(project_id: str) -> Select[tuple[int]]:
+    return (
+        select(live_event.c.number)
+        .where(live_event.c.project_id == project_id)
+        .order_by(live_event.c.number.desc())
+        .limit(1)
+    )

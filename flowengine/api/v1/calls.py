@@ -192,12 +192,19 @@ async def get_transcript(service: TheService, by: Reader, call_id: CallPath) -> 
 
 @router.get("/calls/{call_id}/events", responses=refusals(404))
 async def list_records(
-    service: TheService, by: Reader, call_id: CallPath, pages: Pages
+    service: TheService,
+    by: Reader,
+    call_id: CallPath,
+    pages: Pages,
+    type_: Annotated[
+        str | None, Query(alias="type", pattern="^[A-Za-z]{1,60}$", examples=["NodeEntered"])
+    ] = None,
 ) -> Page[RecordShown]:
     """A call's journal, in order; sensitive values are masked in it."""
     async with service.database.reading(by.project_id) as session:
         await _found(session, by.project_id, call_id)
-        records = await journal(session, call_id, pages.after_number or 0, pages.limit + 1)
+        after = pages.after_number or 0
+        records = await journal(session, call_id, after, pages.limit + 1, type_ or "")
     return pages.page(records, lambda record: record.seq, _record)
 
 

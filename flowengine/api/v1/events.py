@@ -39,6 +39,9 @@ class Wanted:
         call: Annotated[
             PlainText | None, Query(max_length=80, description="Of this call only.")
         ] = None,
+        flow: Annotated[
+            PlainText | None, Query(max_length=200, description="Of calls with this flow only.")
+        ] = None,
         after: Annotated[
             int | None,
             Query(ge=0, le=_MOST, description="Begin after the event of this id; now."),
@@ -58,6 +61,7 @@ class Wanted:
                 )
         self.types = types or []
         self.call = call or ""
+        self.flow = flow or ""
         self.after = after
         if last_event_id is not None and last_event_id.isascii() and last_event_id.isdigit():
             self.after = min(int(last_event_id), _MOST)
@@ -69,7 +73,12 @@ class Wanted:
         feed = service.engine.feed
         after = await feed.newest(project_id) if self.after is None else self.after
         followed = feed.follow(
-            project_id, after, types=self.types, call_id=self.call, quiet_s=QUIET_S
+            project_id,
+            after,
+            types=self.types,
+            call_id=self.call,
+            flow_id=self.flow,
+            quiet_s=QUIET_S,
         )
         async with aclosing(followed):
             async for event in followed:
