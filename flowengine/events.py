@@ -18,6 +18,8 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
+from flowengine.commands import OperatorEnded, OperatorMoved, OperatorSaid, OperatorTransferred
+
 type_field = "type"
 
 Json = Any
@@ -347,6 +349,10 @@ Input = (
     | CalleeUnreached
     | CallResumed
     | EndRequested
+    | OperatorSaid
+    | OperatorMoved
+    | OperatorTransferred
+    | OperatorEnded
     | Ticked
 )
 
@@ -373,7 +379,7 @@ class NodeEntered:
     node: str
     kind: str
     visit: int
-    by: Literal["start", "turn", "outcome", "key", "value", "back", "resume", "return"]
+    by: Literal["start", "turn", "outcome", "key", "value", "back", "resume", "return", "operator"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,7 +405,7 @@ class EdgeDecided:
     edge: str | None
     to: str | None
     considered: tuple[Considered, ...]
-    decided_by: Literal["engine", "llm", "matcher", "built_in"]
+    decided_by: Literal["engine", "llm", "matcher", "built_in", "operator"]
     quote: str = ""
     took_ms: int = 0
 
@@ -499,6 +505,17 @@ class MoveRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class CommandAnswered:
+    """The call does what was asked of it from outside, or does not.
+
+    `refused`: "" or `call_is_ending`, `caller_left`, `in_transfer`, `unknown_node`.
+    """
+
+    command: str
+    refused: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class CallEnded:
     """Last record of a call."""
 
@@ -522,6 +539,7 @@ Fact = (
     | WaitPassed
     | FaultMet
     | MoveRefused
+    | CommandAnswered
     | CallEnded
 )
 

@@ -76,6 +76,8 @@ def _decision(time: str, fact: EdgeDecided) -> Iterator[str]:
     what = ", ".join(name if v is True else f"{name} {v}" for name, v in fact.trigger.items())
     if fact.edge is not None:
         outcome = f"{fact.edge} to {fact.to}"
+    elif fact.to is not None:
+        outcome = f"to {fact.to}"
     else:
         outcome = "the built-in end" if fact.decided_by == "built_in" else "no edge"
     took = f" in {fact.took_ms} ms" if fact.took_ms else ""

@@ -25,8 +25,9 @@ class Dialog(Node):
     """Talk with the caller.
 
     Who opens: `say`, with the caller free to start at once. Without it the LLM answers the turn
-    (or the value) that led in; it opens where nobody has spoken yet (the call's start, a key); else
-    the node listens. After a crash and after `@back` it listens.
+    (or the value) that led in, and goes on by itself where an operator moved the call here; it
+    opens where nobody has spoken yet (the call's start, a key); else the node listens. After a
+    crash and after `@back` it listens.
 
     `done`: all of `collect` is valid and, where given, `until` holds, looked at after each reply.
     So when all is known before, a dialog with an opening still hears and answers one turn, and
@@ -64,7 +65,7 @@ class Dialog(Node):
 
     async def run(self, stage: Stage) -> Outcome:
         opening = stage.text(self.say) if opens(stage) else ()
-        answers = opens(stage) and self.say is None and stage.entered_by in _led_in_by_the_caller
+        answers = opens(stage) and self.say is None and stage.entered_by in _led_in_by_somebody
         if self._needs_nothing(stage) and not opening and not answers:
             return Outcome("done")
         turns = 0
@@ -123,4 +124,4 @@ class Dialog(Node):
         )
 
 
-_led_in_by_the_caller = ("turn", "value", "start", "key")
+_led_in_by_somebody = ("turn", "value", "start", "key", "operator")

@@ -371,7 +371,9 @@ class Stage(Protocol):
 
     resumed: bool
     """The node is entered again after a crash or a hand-over; its opening was replaced."""
-    entered_by: Literal["start", "turn", "outcome", "key", "value", "back", "resume", "return"]
+    entered_by: Literal[
+        "start", "turn", "outcome", "key", "value", "back", "resume", "return", "operator"
+    ]
     answered_by: str
     """Outbound: `human`, `machine`, `unknown`, or "" while nobody answered."""
 

@@ -11,6 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from flowengine.commands import (
+    OperatorEnded,
+    OperatorMoved,
+    OperatorSaid,
+    OperatorTransferred,
+)
 from flowengine.events import (
     AudioSent,
     CallBegan,
@@ -57,6 +63,7 @@ from flowengine.runtime.keys import Keys
 from flowengine.runtime.listening import Listening
 from flowengine.runtime.snapshot import restore
 from flowengine.runtime.speaking import APOLOGY, Ended, Speaking
+from flowengine.runtime.steering import Steering
 from flowengine.runtime.thinking import Thinking
 from flowengine.runtime.turns import Turns
 from flowengine.runtime.visit import Visit
@@ -105,6 +112,7 @@ class Actor:
         self._walk = walk
         self._journey = Journey(context, (speaking, thinking, turns, keys, walk), self)
         self._listening = Listening(context, self._journey, (speaking, turns, keys, walk))
+        self._steering = Steering(context, self._journey, (speaking, thinking, turns, keys), self)
         self._ending: _Ending | None = None
         self._is_resumed = False
         self._has_opened = False
@@ -188,6 +196,8 @@ class Actor:
             case EndRequested(reason):
                 self._context.report(FaultMet(reason, "engine"))
                 self.apologise(reason)
+            case OperatorSaid() | OperatorMoved() | OperatorTransferred() | OperatorEnded():
+                self._steering.take(event, None if self._ending is None else self._ending.step)
             case ToolEnded():
                 self._journey.tool_ended(event)
             case TransferEnded():
@@ -247,12 +257,14 @@ class Actor:
 
     def _settle(self) -> None:
         """Go on until the call waits for something."""
-        while not self.is_over and self._ending is None and self._journey.settle():
-            pass
+        while not self.is_over and self._ending is None:
+            if not (self._journey.settle() or self._steering.settle()):
+                break
         if self._ending is not None and not self.is_over and self._speaking.is_quiet:
             self._finish(self._ending)
 
     def _spoken(self, ended: list[Ended]) -> None:
+        ended = self._steering.without_faults(ended)
         visit = self._visit
         if visit is not None:
             visit.spoken(ended)
@@ -294,6 +306,7 @@ class Actor:
             return
         journey.line_is_open = False
         self._speaking.cut(by_caller=False)
+        self._steering.drop()
         self._turns.forget()
         self._keys.forget()
         context.waits.stop_all_but("tool", "call", "call_grace", "reply")
@@ -351,6 +364,7 @@ class Actor:
             self._finish(_Ending(step, disposition, reason))
             return
         self._ending = _Ending(step, disposition, reason)
+        self._steering.drop()
         self._turns.forget()
         self._keys.forget()
         self._thinking.cancel()

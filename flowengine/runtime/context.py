@@ -20,6 +20,7 @@ from flowengine.ids import CallId, NodeId
 from flowengine.ports import LlmTool
 from flowengine.runtime.conversation import Conversation, Entry
 from flowengine.runtime.effects import Effect, Report
+from flowengine.runtime.operated import Operated
 from flowengine.runtime.waits import Waits
 
 DEFAULTS = Defaults.model_validate(
@@ -82,6 +83,7 @@ class Context:
         self.result: Json = None
         self.stars_in_force = True
         """False while a recording notice is said."""
+        self.operated = Operated()
         self._generation = 0
         self._began_ms = 0
         self._wall = datetime(2000, 1, 1, tzinfo=UTC)

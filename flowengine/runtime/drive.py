@@ -48,7 +48,9 @@ from flowengine.nodes.stage import (
 from flowengine.runtime.context import Context, Frame
 from flowengine.runtime.expecting import expect_variable
 
-EnteredBy = Literal["start", "turn", "outcome", "key", "value", "back", "resume", "return"]
+EnteredBy = Literal[
+    "start", "turn", "outcome", "key", "value", "back", "resume", "return", "operator"
+]
 T = TypeVar("T")
 
 

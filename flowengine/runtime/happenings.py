@@ -33,7 +33,7 @@ TYPES: Mapping[str, str] = {
     "call.began": "The caller is on the line and the flow begins.",
     "call.ended": "The flow is over: how it ended, its outputs, how long it took.",
     "node.entered": "The call stands at a node.",
-    "edge.taken": "An edge was taken, and who decided it.",
+    "edge.taken": "The call goes on by an edge, or (null) where an operator moved it.",
     "value.set": "A variable has a value; a sensitive one shows its length only.",
     "caller.spoke": "What the caller said or keyed in one turn.",
     "bot.spoke": "What was said to the caller, and how much of it was heard.",
@@ -54,7 +54,7 @@ def happening(event: Event) -> Happening | None:
 
 
 def _edge(fact: EdgeDecided) -> Happening | None:
-    if fact.edge is None:
+    if fact.to is None:
         return None
     data: dict[str, Json] = {
         "node": fact.node,

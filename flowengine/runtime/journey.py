@@ -84,17 +84,19 @@ class Journey:
     def go_on(self) -> None:
         """After a checkpoint: outer nodes to where they wait, then the one that was running."""
         context = self._context
+        is_away = context.operated.away is not None
         frames, context.frames = context.frames, []
         for frame in frames:
             context.frames.append(frame)
             self._report_entry(frame.node, "resume")
             is_inner = frame is frames[-1]
-            words = phrases.cut_off(context.spoken_language) if is_inner else ()
+            is_cut_off = is_inner and not is_away
+            words = phrases.cut_off(context.spoken_language) if is_cut_off else ()
             visit = self._new_visit(frame.node, words)
             self.visits.append(visit)
             if not is_inner:
                 visit.wait_for_subflow()
-            elif visit.node.kind == "transfer":
+            elif is_away or visit.node.kind == "transfer":
                 self._awaits_transfer = True
             else:
                 visit.start(entered_by="resume", resumed=True)
@@ -107,6 +109,7 @@ class Journey:
     def restart_transfer(self) -> None:
         """Nothing was told of the transfer: its node runs again."""
         self._awaits_transfer = False
+        self._context.operated.away = None
         self.visits[-1].start(entered_by="resume", resumed=True)
 
     def _fill(self, frame: Frame, inputs: Mapping[str, Json]) -> list[str]:
@@ -211,8 +214,30 @@ class Journey:
             self._context.report(MoveRefused("transfer_ended", "no transfer is under way"))
             return
         self._awaits_transfer = False
+        operated = self._context.operated
+        if operated.away is not None:
+            back, operated.away = operated.away, None
+            self._back_from_operators(back, event)
+            return
         result = {"to": event.to, "seconds": event.seconds, "reason": event.reason}
         self.visits[-1].outcome = Outcome(event.outcome, result)
+
+    def _back_from_operators(self, back: str, event: TransferEnded) -> None:
+        """A transfer that no node asked for is over: to the node that was named for it, else on."""
+        if back:
+            self.move_to(back, {"transfer": event.outcome})
+        elif event.outcome == "done":
+            self._exit.leave({"do": "hang_up"}, "transferred", "operator")
+        else:
+            self.visits[-1].start(entered_by="resume", resumed=True)
+
+    def has_node(self, node: str) -> bool:
+        """Whether the call can be moved to a node: one of a flow that runs."""
+        return self._walk.depth_of(node) is not None
+
+    def move_to(self, node: str, trigger: Mapping[str, Json]) -> None:
+        """Leave the running node as by an edge, for this one."""
+        self.take(self._walk.on_operator(node, trigger))
 
     def caller_left(self) -> None:
         """The caller hung up: the `hung_up` edge, or the end."""
@@ -243,6 +268,7 @@ class Journey:
     def close(self) -> None:
         """Leave every node where it waits."""
         self._move = self._entering = None
+        self._awaits_transfer = False
         for visit in self.visits:
             visit.close()
 
@@ -283,7 +309,7 @@ class Journey:
         if move.to is None:
             self._built_in(move)
             return
-        if move.by in ("key", "value"):
+        if move.by in ("key", "value", "operator"):
             self._turns.forget()
             self._speaking.cut(by_caller=False)
         elif move.by == "turn":

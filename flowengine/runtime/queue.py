@@ -9,6 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
+from flowengine.commands import OperatorEnded, OperatorMoved, OperatorSaid, OperatorTransferred
 from flowengine.events import (
     AudioSent,
     CallResumed,
@@ -31,6 +32,10 @@ _FIRST_RATE = (
     EndRequested,
     LineClosed,
     MarkReached,
+    OperatorEnded,
+    OperatorMoved,
+    OperatorSaid,
+    OperatorTransferred,
     SpeakingFailed,
     ToolEnded,
 )

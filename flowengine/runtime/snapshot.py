@@ -15,6 +15,7 @@ from flowengine.flow.scope import TurnFacts
 from flowengine.ids import NodeId
 from flowengine.runtime.context import Context, Frame
 from flowengine.runtime.conversation import Conversation
+from flowengine.runtime.operated import Operated
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ def snapshot(
         "turn": None if turn is None else [turn.text, turn.confidence, turn.number],
         "turn_count": turn_count,
         "tools": {key: dict(entry) for key, entry in tool_ledger.items()},
+        "operated": context.operated.to_json(),
     }
 
 
@@ -85,6 +87,8 @@ def restore(
     context.recording = checkpoint["recording"]
     turn = checkpoint["turn"]
     context.turn = None if turn is None else TurnFacts(turn[0], turn[1], turn[2])
+    # A checkpoint of before there were operators has nothing of them.
+    context.operated = Operated.from_json(checkpoint.get("operated") or {})
     ledger = {key: dict(entry) for key, entry in checkpoint["tools"].items()}
     return Restored(ledger, checkpoint["turn_count"])
 

@@ -95,13 +95,16 @@ class Speaking:
 
     # --- saying ---
 
-    def open(self, *, interruptible: bool) -> int:
-        """Begin an utterance behind those in the queue."""
+    def open(self, *, interruptible: bool, is_answer: bool = True) -> int:
+        """Begin an utterance behind those in the queue.
+
+        `is_answer`: it answers what the caller did last, if anything waits for an answer.
+        """
         generation = self._context.next_generation()
-        self._enqueue(generation, interruptible=interruptible)
+        self._enqueue(generation, interruptible=interruptible, is_answer=is_answer)
         return generation
 
-    def _enqueue(self, generation: int, *, interruptible: bool) -> None:
+    def _enqueue(self, generation: int, *, interruptible: bool, is_answer: bool = True) -> None:
         context = self._context
         self._playout.open(generation)
         self._queue[generation] = _Spoken(
@@ -110,10 +113,11 @@ class Speaking:
             context.node_entry,
             interruptible,
             context.now_ms,
-            self._acted_ms if self.unanswered == "turn" else None,
-            stages=self._stages,
+            self._acted_ms if is_answer and self.unanswered == "turn" else None,
+            stages=self._stages if is_answer else {},
         )
-        self.unanswered, self._stages = "", {}
+        if is_answer:
+            self.unanswered, self._stages = "", {}
 
     def cover(self, place: int) -> None:
         """Say that it takes a moment: first of all, or as generation `place` before what waits."""
@@ -194,9 +198,9 @@ class Speaking:
             self._playout.add_clause(spoken.generation, piece.clause, _shown(piece))
         return numbered
 
-    def say(self, parts: tuple[Part, ...], *, interruptible: bool) -> int:
+    def say(self, parts: tuple[Part, ...], *, interruptible: bool, is_answer: bool = True) -> int:
         """Say parts as one whole utterance."""
-        generation = self.open(interruptible=interruptible)
+        generation = self.open(interruptible=interruptible, is_answer=is_answer)
         self.add(generation, *pieces_of(parts), last=True)
         return generation
 
@@ -320,6 +324,11 @@ class Speaking:
         self._settle()
 
     # --- what others ask ---
+
+    @property
+    def may_be_cut(self) -> bool:
+        """Whether somebody may break into all that is being said or waits to be."""
+        return all(spoken.interruptible for spoken in self._queue.values())
 
     @property
     def is_quiet(self) -> bool:

@@ -190,6 +190,24 @@ class Walk:
             "outcome",
         )
 
+    def on_operator(self, node: str, trigger: Mapping[str, Json]) -> Move:
+        """Go to a node by no edge: of the running flow, else of the nearest flow around it."""
+        context = self._context
+        depth = self.depth_of(node)
+        if depth is None:
+            raise ValueError("no running flow has this node")
+        left = context.frame.node
+        context.report(EdgeDecided(left, trigger, None, node, (), "operator"))
+        self.caller_acted()
+        return Move(NodeId(node), "operator", depth)
+
+    def depth_of(self, node: str) -> int | None:
+        """The frame, innermost first, whose flow has this node."""
+        for depth, frame in self._frames():
+            if node in frame.program.flow.nodes:
+                return depth
+        return None
+
     # --- entering ---
 
     def enter(self, node: NodeId) -> int:

@@ -32,7 +32,7 @@ def hops_of(facts: Iterable[tuple[int, Fact]]) -> tuple[Hop, ...]:
     hops: list[Hop] = []
     leading: EdgeDecided | None = None
     for at_ms, fact in facts:
-        if isinstance(fact, EdgeDecided) and fact.edge is not None:
+        if isinstance(fact, EdgeDecided) and fact.to is not None:
             leading = fact
         elif isinstance(fact, NodeEntered):
             is_led = fact.by not in ("start", "resume")
@@ -50,8 +50,8 @@ def told(hop: Hop) -> str:
     decision = hop.decision
     if decision is None:
         return f"{time}  → {hop.node}{again}  by {hop.by}"
-    why = reason_of(decision)
-    return f"{time}  {decision.node} → {hop.node}{again}  by {decision.edge}: {why}"
+    why, by = reason_of(decision), decision.edge or decision.decided_by
+    return f"{time}  {decision.node} → {hop.node}{again}  by {by}: {why}"
 
 
 def reason_of(decision: EdgeDecided) -> str:

@@ -10,6 +10,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from flowengine.commands import (
+    Command,
+    OperatorEnded,
+    OperatorMoved,
+    OperatorSaid,
+    OperatorTransferred,
+)
 from flowengine.events import (
     AudioSent,
     CallBegan,
@@ -17,6 +24,7 @@ from flowengine.events import (
     CallEnded,
     CallResumed,
     ClauseReady,
+    CommandAnswered,
     DigitPressed,
     EndpointForeseen,
     EndpointReached,
@@ -95,9 +103,12 @@ KINDS = (
     "play play audio mark mark voice_fails clause clause take note propose broken reply_ends "
     "reply_ends reply_fails tool tool_fails late_tool webhook callee transfer hearing_fails closed "
     "lost end opened turn turn turn finish finish finish reply reply foreseen revoked "
-    "ahead ahead ahead"
+    "ahead ahead ahead op_say op_say op_cut op_move op_transfer op_back op_end"
 ).split()
-RARE = {"closed", "lost", "end", "hearing_fails", "voice_fails", "reply_fails", "transfer"}
+RARE = {
+    *"closed lost end hearing_fails voice_fails reply_fails transfer".split(),
+    *"op_transfer op_back op_end".split(),
+}
 OP = st.tuples(
     st.sampled_from([kind for kind in KINDS for _ in range(1 if kind in RARE else 4)]),
     st.integers(0, 11),
@@ -148,10 +159,13 @@ class World:
         is_reply_end = isinstance(event, (ReplyEnded, ReplyFailed))
         if is_reply_end and event.generation == self.open_reply:  # type: ignore[union-attr]
             self.open_reply = None
+        was_over = self.actor.is_over
         effects = self.actor.receive(event, self.now_ms)
         assert effects == self.twin.receive(event, self.now_ms), "same input, same output"
         assert self.actor.waits == self.twin.waits
         assert self.actor.deadline_ms == self.twin.deadline_ms
+        if isinstance(event, Command) and not was_over:
+            self.check_answer(event, effects)
         self.log.append((event, effects))
         self.spent_beside += getattr(event, "spent", ())
         self.ahead.came(event, effects)
@@ -208,6 +222,13 @@ class World:
                 self.has_begun = True
             case Report(CallEnded()):
                 assert self.actor.is_over
+
+    def check_answer(self, command: Command, effects: list[Effect]) -> None:
+        """Every command is answered once, and what is refused changes nothing."""
+        facts = [effect.fact for effect in effects if isinstance(effect, Report)]
+        (answer,) = (fact for fact in facts if isinstance(fact, CommandAnswered))
+        assert answer.command == command.command
+        assert not answer.refused or len(effects) == 1
 
     def check_waits(self, event: Input) -> None:
         if self.actor.is_over:
@@ -337,9 +358,31 @@ def run(world: World, op: Op) -> None:
             tier = ({"tier": "gold"}, {"tier": "plain"}, None, "words")[other]
             world.feed(ToolEnded(key, outcome, 200, tier))
         case _:
-            event = plain_event(kind, number, other, reply, speech)
+            is_operators = kind.startswith("op_")
+            event = (
+                operator(kind, name, number, world.program)
+                if is_operators
+                else plain_event(kind, number, other, reply, speech)
+            )
             if event is not None:
                 world.feed(event)
+
+
+def operator(kind: str, name: str, number: int, program: Program) -> Command:
+    last_words = ("", "One moment.")[number % 2]
+    match kind:
+        case "op_move":
+            nodes = [*program.flow.nodes, "nowhere"]
+            return OperatorMoved(name, nodes[number % len(nodes)], "a test")
+        case "op_transfer":
+            return OperatorTransferred(name, ("+33123456789",), last_words)
+        case "op_back":
+            back = (program.flow.start, "nowhere")[number // 6]
+            return OperatorTransferred(name, ("+33123456789", "+33123456780"), last_words, back)
+        case "op_end":
+            return OperatorEnded(name, last_words, "enough")
+        case _:
+            return OperatorSaid(name, "This is a person speaking.", cuts=kind == "op_cut")
 
 
 def plain_event(kind: str, number: int, other: int, reply: int, speech: int) -> Input | None:
