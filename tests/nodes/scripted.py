@@ -23,7 +23,9 @@ from flowengine.nodes.stage import Behaviour, Expect, KeyPlan, Outcome, Request,
 KINDS = load_kinds()
 CALL = CallFacts(id="c1", direction="inbound", from_="+33611111111", to="+33122222222")
 KEYS = KeyPlan(least=1, most=20, finish="*")
-EnteredBy = Literal["start", "turn", "outcome", "key", "value", "back", "resume", "return"]
+EnteredBy = Literal[
+    "start", "turn", "outcome", "key", "value", "back", "resume", "return", "operator"
+]
 Kind = TypeVar("Kind")
 Answer = Any
 """What is sent back to the node: any answer of `nodes.stage`."""
