@@ -21,6 +21,7 @@ from flowengine.api.app import create_app
 from flowengine.api.server import serve as serve_app
 from flowengine.api.service import Service
 from flowengine.app import Engine
+from flowengine.errors import ConfigError
 from flowengine.runtime.flow_files import shown
 from flowengine.runtime.redaction import redact
 from flowengine.settings import PREFIX, Settings, load_settings
@@ -28,6 +29,7 @@ from flowengine.store.keys import first_key
 
 SECRETS = f"{PREFIX}SECRET_"
 """`FLOWENGINE_SECRET_CRM_TOKEN` is `secrets.crm_token` in a tool's request."""
+_FILE = "_FILE"
 _LEVELS = {
     "debug": logging.DEBUG,
     "info": logging.INFO,
@@ -95,12 +97,32 @@ def _without_numbers(value: object) -> object:
 
 
 def tool_secrets() -> dict[str, str]:
-    """The secrets of tools, by the names that flows use."""
-    return {
-        name.removeprefix(SECRETS).lower(): value
-        for name, value in os.environ.items()
-        if name.startswith(SECRETS) and name != f"{SECRETS}KEY"
-    }
+    """The secrets of tools, by the names that flows use. Raises ConfigError.
+
+    `FLOWENGINE_SECRET_CRM_TOKEN` is the value itself, `FLOWENGINE_SECRET_CRM_TOKEN_FILE` the path
+    of a file that holds it, as container platforms hand secrets in.
+    """
+    found = {}
+    for name, value in os.environ.items():
+        if not name.startswith(SECRETS) or name == f"{SECRETS}KEY":
+            continue
+        if name.endswith(_FILE):
+            found[name.removeprefix(SECRETS).removesuffix(_FILE).lower()] = _secret_of(name, value)
+        else:
+            found.setdefault(name.removeprefix(SECRETS).lower(), value)
+    return found
+
+
+def _secret_of(name: str, path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").rstrip("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            "unreadable_secret",
+            f"The file of a secret cannot be read ({type(error).__name__}).",
+            where=name,
+            fix="Name a file that this user may read, in UTF-8.",
+        ) from error
 
 
 async def run(settings: Settings, flow: list[Path], host: str, port: int) -> None:
