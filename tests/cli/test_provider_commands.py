@@ -172,9 +172,12 @@ def test_a_package_that_is_not_installed_fails_alone(monkeypatch: pytest.MonkeyP
         raise ModuleNotFoundError("No module named 'x'", name="x")
 
     monkeypatch.setattr(importlib, "import_module", missing)
-    (trip,) = asyncio.run(round_trips(["google"], ProviderSettings({}), shipped()))
-    assert (trip.kind, trip.error) == ("llm", "missing_extra")
-    assert "pip install" in trip.fix
+    trips = asyncio.run(round_trips(["google"], ProviderSettings({}), shipped()))
+    assert {(trip.kind, trip.error) for trip in trips} == {
+        ("llm", "missing_extra"),
+        ("stt", "missing_extra"),
+    }
+    assert all("pip install" in trip.fix for trip in trips)
 
 
 def test_a_key_that_is_refused_is_told_with_what_to_do() -> None:
