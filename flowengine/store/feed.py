@@ -187,7 +187,7 @@ class Feed:
         return True
 
 
-def _newest(project_id: str) -> Select[tuple[int]]:
+def _newest(project_id: str) -> Select[int]:
     return (
         select(live_event.c.number)
         .where(live_event.c.project_id == project_id)
