@@ -135,7 +135,8 @@ class Feed:
         newest = _newest(project_id)
         async with self._database.reading(project_id) as session:
             # Before the events: what comes in between is read the next time.
-            end = max(after, await session.scalar(newest) or 0)
+            found: int | None = await session.scalar(newest)
+            end = max(after, found or 0)
             query = query.where(live_event.c.number <= end).order_by(live_event.c.number)
             rows = (await session.execute(query.limit(READ_ROWS))).all()
         events = [
@@ -187,7 +188,7 @@ class Feed:
         return True
 
 
-def _newest(project_id: str) -> Select[int]:
+def _newest(project_id: str) -> Select[tuple[int]]:
     return (
         select(live_event.c.number)
         .where(live_event.c.project_id == project_id)
