@@ -165,8 +165,10 @@ def fill(database: Database, count: int) -> float:
         connection.exec_driver_sql("ANALYZE")
         connection.commit()
     if database.kind == "sqlite":
-        with database.reader() as reader:
-            reader.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        # As it is once the writer rested: outside of a transaction, where no checkpoint is made.
+        raw = database.engine.raw_connection()
+        raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        raw.close()
     return size / 1e6
 
 

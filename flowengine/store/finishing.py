@@ -20,12 +20,12 @@ from flowengine.ports import CallRow, CallStore
 from flowengine.runtime.lifecycle import FINAL
 from flowengine.runtime.redaction import redacted_turns
 from flowengine.runtime.transcript import transcript_of
-from flowengine.store.call_queries import keep_transcript, recordings_of
+from flowengine.store.call_queries import journal, keep_transcript, recordings_of
 from flowengine.store.database import Database
 from flowengine.store.identities import new_id
 from flowengine.store.policies import policy_of
 from flowengine.store.recordings import Recordings, file_name
-from flowengine.store.tables import Recording, call
+from flowengine.store.tables import Recording, call, call_turn
 
 _SETTLED = timedelta(hours=1)
 """A call that ended is finished long before so much time has passed."""
@@ -67,6 +67,20 @@ async def finish_call(
     except StoreError as error:
         log.error("call_not_finished", call=row.id, code=error.code)
     return []
+
+
+async def keep_missing_transcripts(
+    session: AsyncSession, call_ids: Sequence[str], *, redacts: bool
+) -> None:
+    """Keep the transcripts of calls whose process died before it kept them, from their journals."""
+    kept = select(call_turn.c.call_id).where(call_turn.c.call_id == call.c.id)
+    query = select(call.c.id, call.c.from_number, call.c.to_number)
+    missing = query.where(call.c.id.in_(call_ids), ~kept.exists())
+    for call_id, *ends in (await session.execute(missing)).all():
+        turns = transcript_of(await journal(session, call_id, 0, None))
+        if turns:
+            turns = redacted_turns(turns, *ends) if redacts else turns
+            await keep_transcript(session, call_id, turns)
 
 
 async def keep_left(

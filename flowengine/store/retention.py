@@ -13,6 +13,7 @@ from flowengine.errors import StoreError
 from flowengine.ids import DEFAULT_PROJECT
 from flowengine.store.database import Database
 from flowengine.store.erasing import PORTION, erase, erase_recordings, is_over
+from flowengine.store.finishing import keep_missing_transcripts
 from flowengine.store.policies import Policy, before
 from flowengine.store.recordings import Recordings
 from flowengine.store.tables import (
@@ -83,8 +84,8 @@ class _Sweep:
 
     async def by(self, policy: Policy) -> None:
         await self._live(before(self.now, policy.live))
-        await self._strip((call_event, call_checkpoint), before(self.now, policy.journals))
-        await self._strip((call_turn,), before(self.now, policy.transcripts))
+        await self._journals(policy)
+        await self._transcripts(before(self.now, policy.transcripts))
         await self._deliveries(before(self.now, policy.journals))
         await self._sound(before(self.now, policy.recordings))
         await self._calls(before(self.now, policy.calls))
@@ -100,19 +101,25 @@ class _Sweep:
             self.swept.recordings += await erase(self.database, self.recordings, call_ids)
             self.swept.calls += len(call_ids)
 
-    async def _strip(self, tables: Sequence[Table], latest: datetime | None) -> None:
-        """Delete what these tables have of calls that are kept."""
+    async def _journals(self, policy: Policy) -> None:
+        latest = before(self.now, policy.journals)
         if latest is None:
             return
-        has_some = or_(*(exists().where(table.c.call_id == call.c.id) for table in tables))
-        while call_ids := await self._older(latest, has_some):
+        tables = (call_event, call_checkpoint)
+        while call_ids := await self._older(latest, _has_some(*tables)):
             async with self.database.writing(None) as session:
+                await keep_missing_transcripts(session, call_ids, redacts=policy.redacts)
                 for table in tables:
                     await session.execute(delete(table).where(table.c.call_id.in_(call_ids)))
-            if call_turn in tables:
-                self.swept.transcripts += len(call_ids)
-            else:
-                self.swept.journals += len(call_ids)
+            self.swept.journals += len(call_ids)
+
+    async def _transcripts(self, latest: datetime | None) -> None:
+        if latest is None:
+            return
+        while call_ids := await self._older(latest, _has_some(call_turn)):
+            async with self.database.writing(None) as session:
+                await session.execute(delete(call_turn).where(call_turn.c.call_id.in_(call_ids)))
+            self.swept.transcripts += len(call_ids)
 
     async def _older(self, latest: datetime, *more: ColumnElement[bool]) -> Sequence[str]:
         """The next calls that are over and began before then."""
@@ -166,6 +173,11 @@ class _Sweep:
                     )
                 )
             self.swept.live_events += len(old)
+
+
+def _has_some(*tables: Table) -> ColumnElement[bool]:
+    """The calls of which these tables have something."""
+    return or_(*(exists().where(table.c.call_id == call.c.id) for table in tables))
 
 
 async def _of_no_project(database: Database, known: set[str]) -> list[str]:

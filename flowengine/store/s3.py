@@ -53,9 +53,9 @@ class S3Recordings:
         key = f"{self._prefix}/{key}" if self._prefix else key
         place = f"s3://{self._bucket}/{key}"
         store = self._store(self._bucket)
-        size = (await asyncio.to_thread(path.stat)).st_size
         # What is not there then is the bucket, not the recording.
         with _asking(place, is_kept=False):
+            size = (await asyncio.to_thread(path.stat)).st_size
             attributes = {"Content-Type": "audio/wav"}
             await obstore.put_async(store, key, path, attributes=attributes)
             found = await obstore.head_async(store, key)

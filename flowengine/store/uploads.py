@@ -21,6 +21,8 @@ from flowengine.store.tables import Recording
 
 _RETRY_FIRST_S = 1.0
 _RETRY_LONGEST_S = 300.0
+_CLOSE_S = 20.0
+"""How long the end of the process may wait for a store that is slow."""
 _PAGE = 500
 
 log = structlog.get_logger(__name__)
@@ -73,9 +75,14 @@ class Uploads:
         """Try once more what waits; what is left is found again by `begin`."""
         self._is_closing = True
         self._has_some.set()
-        if self._task is not None:
-            await self._task
-            self._task = None
+        if self._task is None:
+            return
+        try:
+            async with asyncio.timeout(_CLOSE_S):
+                await self._task
+        except TimeoutError:
+            log.warning("recordings_not_uploaded")
+        self._task = None
 
     def _wait(self, recording_id: str) -> None:
         if recording_id not in self._waiting:

@@ -21,6 +21,7 @@ from flowengine.store.tables import (
 )
 
 WAV = b"RIFF of a test"
+TICKED = '{"type":"Ticked"}'
 PLAIN = {
     "calls": call.c.id,
     "journals": call_event.c.call_id,
@@ -60,7 +61,7 @@ async def keep_call(
     write_sound(folder, call_id)
     async with database.writing(None) as session:
         await session.execute(insert(call), [{**row, **columns}])
-        record = {"seq": 1, "epoch": 1, "at_ms": 0, "family": "fact", "body": "{}"}
+        record = {"seq": 1, "epoch": 1, "at_ms": 0, "family": "fact", "body": TICKED}
         await session.execute(insert(call_event), [{**of_call, **record}])
         await session.execute(insert(call_checkpoint), [{**of_call, "epoch": 1, "body": "{}"}])
         turn = {

@@ -238,3 +238,22 @@ async def test_sound_of_a_process_that_died_is_found(database: Database, tmp_pat
     assert (left.call_id, left.place) == ("call_1", "call_1.wav")
     assert await keep_left(database, store, recordings, later) == []
     await store.close()
+
+
+async def test_the_end_of_a_process_does_not_wait_for_a_store_that_hangs(
+    database: Database, tmp_path: Path, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "_CLOSE_S", 0.01)
+
+    class Hanging(S3Recordings):
+        async def keep(self, path: Path, key: str) -> str:
+            await asyncio.Event().wait()
+            return key
+
+    await keep_call(database, tmp_path, "call_1", NOW)
+    recordings = Recordings(tmp_path, Hanging(f"s3://{bucket}"))
+    uploading = Uploads(database, recordings, lambda row: None)
+    await uploading.begin()
+    async with asyncio.timeout(LIMIT_S):
+        await uploading.close()
+    assert (await place_of(database, "call_1"), files(tmp_path)) == ("call_1.wav", ["call_1.wav"])

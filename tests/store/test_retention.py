@@ -6,14 +6,18 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import orjson
 import pytest
+from sqlalchemy import delete, select, update
 
 from flowengine.errors import StoreError
+from flowengine.events import TurnEnded, to_json
 from flowengine.store import erasing
 from flowengine.store.database import Database
 from flowengine.store.policies import Policy
 from flowengine.store.recordings import Recordings
 from flowengine.store.retention import sweep
+from flowengine.store.tables import call_event, call_turn
 from tests.databases import KINDS, prepared_database
 from tests.store.kept import everywhere, keep_call, keep_project, kept
 
@@ -85,6 +89,26 @@ async def test_what_was_said_is_nowhere_longer_than_transcripts(
     await sweep(database, Recordings(tmp_path), NOW)
     found = await kept(database, tmp_path)
     assert {name for name, calls in found.items() if calls} == {"calls", "recordings", "files"}
+
+
+async def test_a_journal_that_goes_leaves_the_transcript_that_nobody_kept(
+    database: Database, tmp_path: Path
+) -> None:
+    days = {"events": 10, "transcripts": 50}
+    await keep_project(database, "default", NOW, retention=days, redact_transcripts=True)
+    for name in ("call_cut_off", "call_1"):
+        await keep_call(database, tmp_path, name, ago(20))
+    said = to_json(TurnEnded(1, "It is 06 12 34 56 78.", 0.9, "stt", 500))
+    body = orjson.dumps(said).decode()
+    async with database.writing(None) as session:
+        await session.execute(delete(call_turn).where(call_turn.c.call_id == "call_cut_off"))
+        await session.execute(update(call_event).values(body=body))
+    await sweep(database, Recordings(tmp_path), NOW)
+    async with database.reading(None) as session:
+        texts = select(call_turn.c.call_id, call_turn.c.text).order_by(call_turn.c.call_id)
+        found = [tuple(row) for row in await session.execute(texts)]
+    assert found == [("call_1", "Hello"), ("call_cut_off", "It is [phone].")]
+    assert (await kept(database, tmp_path))["journals"] == set()
 
 
 async def test_a_call_that_runs_is_left_and_one_that_died_is_not(
