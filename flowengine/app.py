@@ -50,6 +50,7 @@ from flowengine.runtime.tools import ToolRunner
 from flowengine.runtime.voices import open_voice, speaker_of
 from flowengine.settings import Settings
 from flowengine.store.calls import SqlStore
+from flowengine.store.commands import Commands
 from flowengine.store.database import Database
 from flowengine.store.feed import Feed
 from flowengine.store.finishing import finish_call, keep_left
@@ -163,6 +164,7 @@ class Engine:
                 clock=self.clock,
                 tell=self._tell,
                 finished=self._finish,
+                commands=Commands(self.database, self.clock),
             )
         )
         self.dispatch = Dispatch(
@@ -217,6 +219,7 @@ class Engine:
     async def close(self, drain_s: float = DRAIN_S) -> None:
         """Let calls end, then close everything."""
         await self.supervisor.drain(drain_s)
+        await self.supervisor.reach.close()
         for task in self._warming.values():
             task.cancel()
         await asyncio.gather(*self._warming.values(), return_exceptions=True)

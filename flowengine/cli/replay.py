@@ -38,7 +38,7 @@ def register(app: typer.Typer) -> None:
         row = stored.row
         program = _program(stored, flow)
         server = server_of(stored.journal, program)
-        setup = CallSetup(row.id, facts_of(row), server, row.carrier, {})
+        setup = CallSetup(row.id, facts_of(row), server, row.carrier, row.variables)
         result = replayed(setup, program, stored.journal)
         print(f"{row.id}: {result.told()}")
         if result.verdict != "equal":

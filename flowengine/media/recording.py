@@ -42,7 +42,7 @@ def _header(frames: int | None) -> bytes:
     return _HEADER.pack(b"RIFF", riff, b"WAVE", *form, b"fact", 4, count, b"data", size)
 
 
-class _Track:
+class Track:
     """One side's bytes that are not written yet; the first one belongs to position `start`."""
 
     def __init__(self) -> None:
@@ -84,8 +84,8 @@ class Recorder:
         self.lost_bytes = 0
         """Audio that came too late or lay too far ahead to be written."""
         self._file = file
-        self._caller = _Track()
-        self._bot = _Track()
+        self._caller = Track()
+        self._bot = Track()
         self._now = 0
         self._is_silent = False
         self._switches: deque[tuple[int, bool]] = deque()
@@ -130,7 +130,7 @@ class Recorder:
         self._file.write(_header(self._caller.start))
         self._file.flush()
 
-    def _put(self, track: _Track, at_ms: int, audio: bytes) -> None:
+    def _put(self, track: Track, at_ms: int, audio: bytes) -> None:
         limit = self._now + AHEAD_MS * ULAW_BYTES_PER_MS
         self.lost_bytes += track.put(at_ms * ULAW_BYTES_PER_MS, audio, limit)
 

@@ -33,7 +33,9 @@ from flowengine.ports.lines import (
 from flowengine.ports.stored import (
     CallRow,
     CallStore,
+    CommandPost,
     JournalRecord,
+    PostedCommand,
     ToolJob,
     ToolResult,
 )
@@ -74,6 +76,7 @@ __all__ = [
     "CallStore",
     "Carrier",
     "Clause",
+    "CommandPost",
     "Dial",
     "DialReport",
     "HangUp",
@@ -100,6 +103,7 @@ __all__ = [
     "LlmToolUse",
     "LlmUsage",
     "NextStep",
+    "PostedCommand",
     "Reconnect",
     "Refuse",
     "Socket",

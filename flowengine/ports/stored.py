@@ -78,6 +78,44 @@ class JournalRecord:
     body: Mapping[str, Json]
 
 
+@dataclass(frozen=True, slots=True)
+class PostedCommand:
+    """A command on its way to a call; `body` is the event as `events.to_json` gives it."""
+
+    id: str
+    project_id: str
+    call_id: CallId
+    body: Mapping[str, Json]
+
+
+class CommandPost(Protocol):
+    """Commands for calls that another process holds. Every method may raise StoreError."""
+
+    async def put(self, posted: PostedCommand) -> None:
+        """Lay a command out for whoever holds the call."""
+        ...
+
+    async def waiting(self) -> list[PostedCommand]:
+        """Those that nobody has taken, oldest first."""
+        ...
+
+    async def take(self, command_id: str) -> bool:
+        """Take a command, to act on it; False when it was taken or withdrawn before."""
+        ...
+
+    async def answer(self, command_id: str, refused: str) -> None:
+        """Say what came of a command that was taken: "" or why it was refused."""
+        ...
+
+    async def answered(self, command_id: str) -> str | None:
+        """The answer, which is then gone; None while there is none."""
+        ...
+
+    async def withdraw(self, command_id: str) -> bool:
+        """Take a command back; False when it was taken before."""
+        ...
+
+
 class CallStore(Protocol):
     """Calls, their journals and their checkpoints. Every async method may raise StoreError."""
 
@@ -86,6 +124,10 @@ class CallStore(Protocol):
     async def call_by_sid(self, carrier: str, carrier_sid: str) -> CallRow | None: ...
     async def calls(self, limit: int) -> list[CallRow]:
         """The latest calls first."""
+        ...
+
+    async def set_sid(self, call_id: CallId, carrier_sid: str) -> bool:
+        """Note the carrier's id of a call that was placed; False when it has another one."""
         ...
 
     async def issue_stream(self, call_id: CallId, nonce: str) -> None:

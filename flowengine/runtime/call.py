@@ -8,16 +8,19 @@ speaks, the playback sends. All of them live in one TaskGroup and end with the c
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import structlog
 
+from flowengine.commands import Command
 from flowengine.errors import CarrierError, StoreError
 from flowengine.events import (
     CallEnded,
+    CommandAnswered,
     EndRequested,
     Event,
     FaultMet,
@@ -34,11 +37,12 @@ from flowengine.events import (
 from flowengine.flow.program import Program
 from flowengine.flow.types import duration_ms
 from flowengine.ids import CallId, NodeId
+from flowengine.media.live import LiveMix
 from flowengine.ports import Line, SttHints, ToolResult
 from flowengine.runtime.actor import Actor
 from flowengine.runtime.call_recording import CallRecording
 from flowengine.runtime.context import DEFAULTS, ServerDefaults
-from flowengine.runtime.ear import Ear, Wanted
+from flowengine.runtime.ear import Ear, HeardAudio, Wanted
 from flowengine.runtime.effects import (
     AskLlm,
     CancelLlm,
@@ -58,7 +62,7 @@ from flowengine.runtime.effects import (
 from flowengine.runtime.journal import Journal
 from flowengine.runtime.mind import Mind
 from flowengine.runtime.mouth import Mouth
-from flowengine.runtime.playback import Playback
+from flowengine.runtime.playback import Playback, SentAudio
 from flowengine.runtime.queue import EventQueue
 from flowengine.runtime.services import Services
 from flowengine.runtime.speaking import APOLOGY
@@ -125,7 +129,8 @@ class Call:
         self._recording = (
             None if plan.recording is None else CallRecording(plan.recording, self.now_ms)
         )
-        self._playback = Playback(line, self._queue.put, self.now_ms, self._recording)
+        self._sent_to: list[SentAudio] = [] if self._recording is None else [self._recording]
+        self._playback = Playback(line, self._queue.put, self.now_ms, self._sent_to)
         vendors = plan.services.vendors
         turn_audio = TurnAudio() if hears_caller(plan.program, plan.server, vendors) else None
         self._mind = Mind(vendors, self._spawn, self._queue.put, self.now_ms, turn_audio)
@@ -137,18 +142,27 @@ class Call:
             self.now_ms,
             self._mind.spoken,
         )
+        self._heard_by: list[HeardAudio] = [
+            other for other in (self._recording, turn_audio) if other is not None
+        ]
         self._ear = Ear(
             line,
             vendors,
             self._spawn,
             self._queue.put,
             self._playback.mark_came,
-            [other for other in (self._recording, turn_audio) if other is not None],
+            self._heard_by,
         )
         self._group: asyncio.TaskGroup | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._tools: set[asyncio.Task[None]] = set()
         self._over = CallOver()
+        self._commands: dict[str, asyncio.Future[str]] = {}
+        self._listeners: list[LiveMix] = []
+        self._is_private = False
+        """Something sensitive is collected: nobody listens to it."""
+        self._is_decided = False
+        """The actor is over: nothing more can be asked of it."""
 
     def now_ms(self) -> int:
         """Call time."""
@@ -157,6 +171,39 @@ class Call:
     def request_end(self, reason: str) -> None:
         """Ask the call to end in order: `draining`, `stopped`."""
         self._queue.put(EndRequested(reason))
+
+    @property
+    def id(self) -> CallId:
+        """Which call it is."""
+        return self._plan.call_id
+
+    async def steer(self, command: Command) -> str:
+        """Ask something of the call: "" when it does it, else why not."""
+        if self._is_decided:
+            return "call_is_over"
+        answer = self._commands[command.command] = self._loop.create_future()
+        self._queue.put(command)
+        return await answer
+
+    @contextmanager
+    def heard(self) -> Iterator[LiveMix]:
+        """Listen to both sides for as long as the block lasts; nobody in the call notices."""
+        mix = LiveMix(self.now_ms)
+        mix.silence(on=self._is_private)
+        mix.bot(self.now_ms(), self._playback.on_line())
+        self._listeners.append(mix)
+        self._heard_by.append(mix)
+        self._sent_to.append(mix)
+        try:
+            yield mix
+        finally:
+            for takers in (self._listeners, self._heard_by, self._sent_to):
+                takers.remove(mix)  # type: ignore[arg-type]  # it is in each of them
+
+    @property
+    def listeners(self) -> int:
+        """How many listen."""
+        return len(self._listeners)
 
     async def run(self) -> CallOver:
         """Run the media phase to its end; never raises for what goes wrong inside."""
@@ -171,9 +218,11 @@ class Call:
                 if self._recording is not None:
                     self._spawn(self._recording.run(), "recording")
                 await self._decide()
+                self._close_to_others()
                 await self._leave()
                 await self._finish()
         finally:
+            self._close_to_others()
             self._journal.flush()
         return self._over
 
@@ -225,6 +274,8 @@ class Call:
             case Report(fact):
                 if isinstance(fact, CallEnded):
                     self._over.ended = fact
+                elif isinstance(fact, CommandAnswered):
+                    self._answer(fact.command, fact.refused)
                 elif isinstance(fact, FaultMet):
                     self._log.warning("fault", part=fact.part, code=fact.code)
                 if self._plan.watch is not None:
@@ -253,12 +304,27 @@ class Call:
                 self._playback.drop(generation)
                 self._mouth.drop(generation, wasted=wasted)
 
+    def _answer(self, command: str, refused: str) -> None:
+        answer = self._commands.pop(command, None)
+        if answer is not None and not answer.done():
+            answer.set_result(refused)
+
+    def _close_to_others(self) -> None:
+        self._is_decided = True
+        for mix in self._listeners:
+            mix.is_over = True
+        for command in list(self._commands):
+            self._answer(command, "call_is_over")
+
     # --- listening ---
 
     def _listen(self, effect: Listen) -> None:
         self._mind.language = effect.language
         self._ear.want(Wanted(effect.stt, effect.language, effect.endpointing_ms))
         self._ear.hint(SttHints(effect.candidates, effect.digits))
+        self._is_private = effect.sensitive
+        for mix in self._listeners:
+            mix.silence(on=effect.sensitive)
         if self._recording is not None:
             self._recording.want(on=effect.recording and not effect.sensitive)
 

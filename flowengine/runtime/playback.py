@@ -12,7 +12,7 @@ pause is cleared, and sent the rest again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -34,7 +34,7 @@ _ENOUGH_MS = 1500
 
 
 class SentAudio(Protocol):
-    """Whoever records what the bot says."""
+    """Whoever else wants what the bot says: the recording, somebody who listens."""
 
     def bot(self, at_ms: int, audio: bytes) -> None: ...
 
@@ -82,12 +82,12 @@ class Playback:
         line: Line,
         report: Callable[[Input], None],
         now_ms: Callable[[], int],
-        record: SentAudio | None = None,
+        others: Sequence[SentAudio] = (),
     ) -> None:
         self._line = line
         self._report = report
         self._now_ms = now_ms
-        self._record = record
+        self._others = others
         self._utterances: dict[int, _Utterance] = {}
         self._floor = 0
         self._marks: dict[str, tuple[int, int, int]] = {}
@@ -287,6 +287,16 @@ class Playback:
         self._marks[name] = (generation, clause, self._sent_ms)
         await self._line.send_mark(name)
 
+    def on_line(self) -> bytes:
+        """What was sent and should not have been played by now."""
+        left = max(0, self._free_ms - self._now_ms()) * BYTES_PER_MS
+        sent = b"".join(
+            bytes(utterance.clauses[number].audio[: utterance.clauses[number].sent])
+            for utterance in self._utterances.values()
+            for number in sorted(utterance.clauses)
+        )
+        return sent[max(0, len(sent) - left) :]
+
     # --- inside ---
 
     def _take(self) -> bool:
@@ -319,8 +329,9 @@ class Playback:
         if is_last:
             self._mark_due = (utterance.generation, clause.number)
         starts_ms = max(now_ms, self._free_ms)
-        if self._record is not None and size:
-            self._record.bot(starts_ms, bytes(self._unsent))
+        if size:
+            for other in self._others:
+                other.bot(starts_ms, bytes(self._unsent))
         self._free_ms = starts_ms + size // BYTES_PER_MS
         self._sent_ms += size // BYTES_PER_MS
         self._report(event)
@@ -370,8 +381,8 @@ class Playback:
         self._unsent.clear()
         self._mark_due = None
         self._free_ms = now_ms
-        if self._record is not None:
-            self._record.bot_cut(now_ms)
+        for other in self._others:
+            other.bot_cut(now_ms)
         self._news.set()
 
     def _forget_before(self, generation: int, clause: int) -> None:

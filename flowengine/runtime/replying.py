@@ -23,6 +23,7 @@ from flowengine.flow.scope import TurnFacts
 from flowengine.nodes import stage as asked
 from flowengine.nodes.stage import Expect
 from flowengine.runtime.conversation import Entry, tool_result_text
+from flowengine.runtime.effects import CancelLlm
 from flowengine.runtime.prompting import DONE
 from flowengine.runtime.thinking import Proposals
 from flowengine.runtime.tool_inputs import Judged, judged
@@ -302,8 +303,10 @@ class Replying:
             visit.thinking.covering.fill(caller_is_speaking=visit.turns.is_caller_speaking)
 
     def overdue(self) -> None:
-        """Nothing came of the LLM for too long."""
-        self.reply_failed(ReplyFailed(self._visit.thinking.generation, "deadline"))
+        """Nothing came of the LLM for too long: what it may still write is of no use."""
+        generation = self._visit.thinking.generation
+        self._visit.context.do(CancelLlm(generation))
+        self.reply_failed(ReplyFailed(generation, "deadline"))
 
     def _llm_tool(
         self, proposal: ToolProposed, answer: str, results: dict[str, tuple[str, str]]

@@ -25,6 +25,7 @@ from flowengine.ports import (
     CallOffer,
     CallRow,
     CallStore,
+    CommandPost,
     DialReport,
     HangUp,
     Line,
@@ -39,6 +40,7 @@ from flowengine.runtime.caller import facts_of
 from flowengine.runtime.context import ServerDefaults
 from flowengine.runtime.journal import Journal, Kept, last_checkpoint
 from flowengine.runtime.lifecycle import FINAL, Lifecycle, Status, Trigger
+from flowengine.runtime.reach import Reach
 from flowengine.runtime.services import Services
 from flowengine.runtime.transfers import after_dial, dial_of, ends_without_media
 from flowengine.tokens import STREAM_TOKEN_LIFE, StreamTokens, ValueCipher, new_nonce
@@ -78,6 +80,8 @@ class House:
     """Takes what the world is told of a call: a type of `happenings.TYPES` and its data."""
     finished: Callable[[CallRow], None] = lambda row: None
     """Told once a call is over and its journal is written."""
+    commands: CommandPost | None = None
+    """How calls of other processes are reached; None: there are no others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,8 @@ class Supervisor:
         self._tokens = StreamTokens(house.secret)
         self._cipher = ValueCipher(house.secret)
         self._calls: dict[CallId, Call] = {}
+        self.reach = Reach(self._calls, house.commands)
+        """How a call is asked for something, whichever process holds it."""
         self._on_line: dict[CallId, CallRow] = {}
         self._settling: dict[CallId, asyncio.Event] = {}
         self._admitted: dict[CallId, float] = {}
@@ -176,6 +182,7 @@ class Supervisor:
         self._on_line[call_id] = row
         settled = self._settling[call_id] = asyncio.Event()
         self._empty.clear()
+        self.reach.begin()
         try:
             await self._move(row, "answer")
             over = await call.run()
@@ -231,12 +238,9 @@ class Supervisor:
         rows = (*self._on_line.values(), *self._rows.values())
         return [Running(row.to_number, row.flow_id) for row in rows]
 
-    def end(self, call_id: CallId, reason: str) -> bool:
-        """Ask a call that runs here to end in order; False when it does not run here."""
-        call = self._calls.get(call_id)
-        if call is not None:
-            call.request_end(reason)
-        return call is not None
+    def running_call(self, call_id: CallId) -> Call | None:
+        """A call that runs here."""
+        return self._calls.get(call_id)
 
     def held(self, call_id: CallId) -> CallRow | None:
         """The row of a call that runs here."""

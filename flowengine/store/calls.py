@@ -88,6 +88,9 @@ class SqlStore:
     async def calls(self, limit: int) -> list[CallRow]:
         return await self._read(lambda at: rows.select_calls(at, limit))
 
+    async def set_sid(self, call_id: CallId, carrier_sid: str) -> bool:
+        return await self._change(lambda at: rows.change_sid(at, call_id, carrier_sid))
+
     async def issue_stream(self, call_id: CallId, nonce: str) -> None:
         await self._change(lambda at: rows.change_nonce(at, call_id, nonce))
 

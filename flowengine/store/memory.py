@@ -63,6 +63,15 @@ class MemoryStore:
         self._check_open()
         return [kept.row for kept in reversed(self._kept.values())][:limit]
 
+    async def set_sid(self, call_id: CallId, carrier_sid: str) -> bool:
+        kept = self._of(call_id)
+        rows.check_text(carrier_sid)
+        other = await self.call_by_sid(kept.row.carrier, carrier_sid)
+        if kept.row.carrier_sid not in ("", carrier_sid) or other not in (None, kept.row):
+            return False
+        kept.row = replace(kept.row, carrier_sid=carrier_sid)
+        return True
+
     async def issue_stream(self, call_id: CallId, nonce: str) -> None:
         self._of(call_id).nonce = nonce
 

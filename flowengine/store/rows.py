@@ -37,6 +37,12 @@ _ADD_CALL = text(
     " ON CONFLICT DO NOTHING"
 )
 _EPOCH = text("SELECT epoch FROM call WHERE id = :id")
+_SID = text(
+    "UPDATE call SET carrier_sid = :carrier_sid"
+    " WHERE id = :id AND carrier_sid IN ('', :carrier_sid) AND NOT EXISTS"
+    " (SELECT 1 FROM call AS other WHERE other.carrier = call.carrier"
+    " AND other.carrier_sid = :carrier_sid AND other.id <> call.id)"
+)
 _NONCE = text("UPDATE call SET nonce = :nonce WHERE id = :id")
 _CLAIM = text("UPDATE call SET nonce = NULL, epoch = epoch + 1 WHERE id = :id AND nonce = :nonce")
 _STATUS = text(
@@ -195,6 +201,14 @@ def change_add(connection: Connection, row: CallRow, json: Mapping[str, str | No
         check_text(value)
     if connection.execute(_ADD_CALL, values).rowcount != 1:
         raise call_exists(row.id)
+
+
+def change_sid(connection: Connection, call_id: CallId, carrier_sid: str) -> bool:
+    """Set the carrier's id of a call that was placed; False when it has another one."""
+    if epoch_of(connection, call_id) is None:
+        raise no_such_call(call_id)
+    check_text(carrier_sid)
+    return connection.execute(_SID, {"id": call_id, "carrier_sid": carrier_sid}).rowcount == 1
 
 
 def change_nonce(connection: Connection, call_id: CallId, nonce: str) -> None:

@@ -343,6 +343,21 @@ live_event = Table(
 given out in the order of commits: see `feed`."""
 
 
+call_command = Table(
+    "call_command",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("project_id", Text, nullable=False),
+    Column("call_id", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("refused", Text, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Index("call_command_waiting", "state", "id"),
+)
+"""What is asked of calls that another process holds; `state`: waiting, taken, answered."""
+
+
 class Recording(OfProject, Base):
     """A call's sound, wherever it is kept."""
 

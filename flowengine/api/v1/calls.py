@@ -245,13 +245,15 @@ async def end_call(service: TheService, by: CallMaker, call_id: CallPath) -> Cal
         row = await _found(session, by.project_id, call_id)
         if row.status in FINAL:
             raise Refused(409, "call_is_over", "The call is over.")
-        if not service.engine.supervisor.end(CallId(call_id), "stopped"):
+        call = service.engine.supervisor.running_call(CallId(call_id))
+        if call is None:
             raise Refused(
                 409,
                 "call_elsewhere",
                 "The call is not on a line of this worker.",
                 fix="Ask the worker that holds it; a call whose worker died ends by itself.",
             )
+        call.request_end("stopped")
         note(session, by, service.now(), "call.ended", f"call/{call_id}")
     return CallListed(**_listed(row))
 
