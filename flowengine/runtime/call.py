@@ -183,7 +183,8 @@ class Call:
             return "call_is_over"
         answer = self._commands[command.command] = self._loop.create_future()
         self._queue.put(command)
-        return await answer
+        refused: str = await answer
+        return refused
 
     @contextmanager
     def heard(self) -> Iterator[LiveMix]:
@@ -198,7 +199,7 @@ class Call:
             yield mix
         finally:
             for takers in (self._listeners, self._heard_by, self._sent_to):
-                takers.remove(mix)  # type: ignore[arg-type]  # it is in each of them
+                takers.remove(mix)
 
     @property
     def listeners(self) -> int:
