@@ -25,7 +25,7 @@ from flowengine.flow.defaults import LlmUse, SttUse, TtsUse
 from flowengine.flow.language import Language
 from flowengine.flow.program import Program
 from flowengine.flow.tools import McpTool, PythonTool
-from flowengine.ids import CallId, NodeId
+from flowengine.ids import DEFAULT_PROJECT, CallId, NodeId
 from flowengine.nodes import load_kinds
 from flowengine.ports import CallOffer, CallRow, CallStore, Carrier, Refuse
 from flowengine.providers.deadlines import Deadlines
@@ -41,6 +41,7 @@ from flowengine.runtime.functions import GROUP, is_offered
 from flowengine.runtime.happenings import happening
 from flowengine.runtime.knowledge import FilesIndex, Library
 from flowengine.runtime.mcp_servers import McpServers
+from flowengine.runtime.placing import Placing
 from flowengine.runtime.prompts import PromptCache
 from flowengine.runtime.published import PublishedFlows
 from flowengine.runtime.services import Services
@@ -177,6 +178,7 @@ class Engine:
         )
         self.carriers: list[Carrier] = load_carriers(settings, self.supervisor)
         self.supervisor.carriers = [carrier.name for carrier in self.carriers]
+        self.placing = Placing(self.supervisor, self.store, self.carriers)
         self._warming: dict[str, asyncio.Task[None]] = {}
         """By the version of the program that is made ready."""
 
@@ -187,6 +189,7 @@ class Engine:
         is not there, FlowError for a recording that is missing. A stored flow that cannot be made
         ready is told of in the log: the others answer all the same.
         """
+        await self.placing.warm()
         if self.flow is not None:
             await self._get_ready(self.flow.program, prompts=prompts)
             return
@@ -220,6 +223,7 @@ class Engine:
         """Let calls end, then close everything."""
         await self.supervisor.drain(drain_s)
         await self.supervisor.reach.close()
+        await self.placing.close()
         for task in self._warming.values():
             task.cancel()
         await asyncio.gather(*self._warming.values(), return_exceptions=True)
@@ -245,8 +249,19 @@ class Engine:
         variables: Mapping[str, Json] | None = None,
         metadata: Mapping[str, Json] | None = None,
     ) -> Begin:
-        """What a call with this stored flow runs. Raises FlowError, StoreError."""
-        return await self.dispatch.published(
+        """What a call with this flow runs: the file's, for who runs this server, or a stored one.
+
+        Raises FlowError, StoreError.
+        """
+        served = self.flow if project_id == DEFAULT_PROJECT and not tag else None
+        if served is not None and number is None and served.program.flow.id == flow_id:
+            return Begin(
+                served.program,
+                served.document,
+                variables=variables or {},
+                metadata=metadata or {},
+            )
+        begin = await self.dispatch.published(
             project_id,
             flow_id,
             number=number,
@@ -254,6 +269,8 @@ class Engine:
             variables=variables,
             metadata=metadata,
         )
+        self._warm_for_next(begin.program)
+        return begin
 
     # --- inside ---
 
@@ -302,12 +319,14 @@ class Engine:
         if self.flow is not None:
             return Begin(self.flow.program, self.flow.document)
         begin = await self.dispatch.choose(offer, call_id)
-        if isinstance(begin, Begin) and begin.program.version not in self._warming:
-            # For the next call; this one goes on with what is ready when it needs it.
-            self._warming[begin.program.version] = asyncio.create_task(
-                self._get_ready_or_log(begin.program)
-            )
+        if isinstance(begin, Begin):
+            self._warm_for_next(begin.program)
         return begin
+
+    def _warm_for_next(self, program: Program) -> None:
+        """Make a flow ready; the call that begins goes on with what is ready when it needs it."""
+        if program.version not in self._warming:
+            self._warming[program.version] = asyncio.create_task(self._get_ready_or_log(program))
 
     async def _program_of(self, row: CallRow) -> Program:
         if self.flow is not None and row.flow_version is None:

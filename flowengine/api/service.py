@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated
 
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
+from flowengine.api.tickets import Tickets
 from flowengine.app import Engine
 from flowengine.store.database import Database
 from flowengine.tokens import ValueCipher
@@ -19,6 +20,7 @@ class Service:
     """One process's engine and its store, as the API sees them."""
 
     engine: Engine
+    tickets: Tickets = field(default_factory=Tickets)
 
     @property
     def database(self) -> Database:

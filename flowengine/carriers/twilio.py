@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import structlog
 from twilio.request_validator import (
@@ -29,8 +29,10 @@ from twilio.twiml.voice_response import Dial as DialVerb
 from twilio.twiml.voice_response import VoiceResponse
 
 from flowengine.carriers.twilio_line import Refusals, TwilioLine, close_quietly
+from flowengine.carriers.twilio_rest import TwilioRest
 from flowengine.carriers.twilio_wire import Refusal, Started, parse
 from flowengine.errors import CallError, CarrierError, FlowengineError
+from flowengine.ids import CallId
 from flowengine.ports import (
     CallOffer,
     Carrier,
@@ -40,6 +42,7 @@ from flowengine.ports import (
     HttpReply,
     HttpRequest,
     NextStep,
+    Placement,
     Reconnect,
     Refuse,
     Socket,
@@ -58,6 +61,9 @@ APOLOGY = "We are sorry, this call cannot go on. Please call again later."
 """Spoken by Twilio itself when the engine cannot say what comes next."""
 
 _SID = re.compile(r"[A-Za-z0-9_-]{2,64}")
+_OUR_ID = re.compile(r"call_[A-Za-z0-9_]{1,60}")
+_CALL = "call"
+"""The query's name of it."""
 _LONGEST_ADDRESS = 256
 _CALL_STATUSES = frozenset(
     ("queued", "initiated", "ringing", "in-progress", "answered")
@@ -125,7 +131,17 @@ class TwilioCarrier:
 
     name = "twilio"
 
-    def __init__(self, switchboard: Switchboard, *, public_url: str, auth_token: str) -> None:
+    def __init__(
+        self,
+        switchboard: Switchboard,
+        *,
+        public_url: str,
+        auth_token: str,
+        account_sid: str = "",
+        rest_url: str = "",
+    ) -> None:
+        """Without `account_sid` it answers calls and makes none."""
+        self._rest = TwilioRest(account_sid, auth_token, rest_url) if account_sid else None
         self._switchboard = switchboard
         self._base_url = f"{public_url.rstrip('/')}/{self.name}"
         self._validator = RequestValidator(auth_token)
@@ -140,6 +156,40 @@ class TwilioCarrier:
 
     def sockets(self) -> Mapping[str, SocketHandler]:
         return {"media": self._media}
+
+    # --- calls that we make ---
+
+    @property
+    def can_place(self) -> bool:
+        return self._rest is not None
+
+    async def place(self, placement: Placement) -> str:
+        ours = urlencode({_CALL: placement.call_id})
+        return await self._made().create(
+            placement,
+            answer_url=f"{self._base_url}/voice?{ours}",
+            status_url=f"{self._base_url}/status?{ours}",
+        )
+
+    async def end(self, carrier_sid: str) -> None:
+        await self._made().end(carrier_sid)
+
+    async def warm(self) -> None:
+        await self._made().warm()
+
+    async def close(self) -> None:
+        if self._rest is not None:
+            await self._rest.close()
+
+    def _made(self) -> TwilioRest:
+        if self._rest is None:
+            raise CarrierError(
+                "cannot_place",
+                "Twilio is set up to answer calls only.",
+                where=self.name,
+                fix="Set TWILIO_ACCOUNT_SID.",
+            )
+        return self._rest
 
     # --- webhooks ---
 
@@ -162,7 +212,7 @@ class TwilioCarrier:
             log.warning("webhook refused", carrier=self.name, hook=hook, reason="bad_signature")
             return _plain(403, "The request is not signed by Twilio for this address.")
         try:
-            return await self._act(hook, form)
+            return await self._act(hook, form, _our_id(request))
         except _Malformed as error:
             log.warning("webhook refused", carrier=self.name, hook=hook, reason=str(error))
             return _plain(400, f"The form is malformed: {error}.")
@@ -170,10 +220,10 @@ class TwilioCarrier:
             log.error("webhook failed", carrier=self.name, hook=hook, code=error.code)
             return _twiml_of(Refuse("rejected", APOLOGY), self._base_url, answered=True)
 
-    async def _act(self, hook: str, form: _Form) -> HttpReply:
+    async def _act(self, hook: str, form: _Form, call_id: CallId) -> HttpReply:
         sid = form.sid()
         if hook == "voice":
-            step = await self._switchboard.offered(_offer(sid, form))
+            step = await self._switchboard.offered(_offer(sid, form, call_id))
             return _twiml_of(step, self._base_url, answered=False)
         if hook == "next":
             report = _dial_report(form)
@@ -184,14 +234,14 @@ class TwilioCarrier:
                 step = HangUp()
             return _twiml_of(step, self._base_url, answered=True)
         if hook == "status":
-            await self._report(sid, form)
+            await self._report(sid, form, call_id)
         return HttpReply(204)
 
-    async def _report(self, sid: str, form: _Form) -> None:
+    async def _report(self, sid: str, form: _Form, call_id: CallId) -> None:
         status = form.one_of("CallStatus", _CALL_STATUSES)
         sequence = form.number("SequenceNumber")
         try:
-            await self._switchboard.reported(sid, status, sequence)
+            await self._switchboard.reported(sid, status, sequence, call_id)
         except FlowengineError as error:
             log.warning("status not taken", carrier=self.name, code=error.code)
 
@@ -270,7 +320,13 @@ def from_settings(settings: Settings, switchboard: Switchboard) -> Carrier | Non
     token = settings.twilio_auth_token.get_secret_value()
     if not token or not settings.public_url:
         return None
-    return TwilioCarrier(switchboard, public_url=settings.public_url, auth_token=token)
+    return TwilioCarrier(
+        switchboard,
+        public_url=settings.public_url,
+        auth_token=token,
+        account_sid=settings.twilio_account_sid,
+        rest_url=settings.provider_settings().get("TWILIO_BASE_URL", ""),
+    )
 
 
 async def _wait_for_start(socket: Socket, refusals: Refusals) -> Started | None:
@@ -283,7 +339,13 @@ async def _wait_for_start(socket: Socket, refusals: Refusals) -> Started | None:
     return None
 
 
-def _offer(sid: str, form: _Form) -> CallOffer:
+def _our_id(request: HttpRequest) -> CallId:
+    """Our own id of a call that we made, which its addresses carry; "" for any other."""
+    found = next((value for name, value in request.query if name == _CALL), "")
+    return CallId(found if _OUR_ID.fullmatch(found) else "")
+
+
+def _offer(sid: str, form: _Form, call_id: CallId) -> CallOffer:
     is_outbound = form.get("Direction").startswith("outbound")
     return CallOffer(
         carrier="twilio",
@@ -291,6 +353,7 @@ def _offer(sid: str, form: _Form) -> CallOffer:
         direction="outbound" if is_outbound else "inbound",
         from_number=form.address("From"),
         to_number=form.address("To"),
+        call_id=call_id,
     )
 
 

@@ -18,6 +18,7 @@ from flowengine.nodes.flow import SubFlow
 from flowengine.runtime.actor import CallSetup
 from flowengine.runtime.caller import facts_of
 from flowengine.runtime.flow_files import FlowFiles
+from flowengine.runtime.inputs import opened_inputs
 
 
 def register(app: typer.Typer) -> None:
@@ -38,7 +39,8 @@ def register(app: typer.Typer) -> None:
         row = stored.row
         program = _program(stored, flow)
         server = server_of(stored.journal, program)
-        setup = CallSetup(row.id, facts_of(row), server, row.carrier, row.variables)
+        inputs = opened_inputs(program, row.variables, None)
+        setup = CallSetup(row.id, facts_of(row), server, row.carrier, inputs)
         result = replayed(setup, program, stored.journal)
         print(f"{row.id}: {result.told()}")
         if result.verdict != "equal":

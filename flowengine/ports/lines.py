@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from flowengine.ids import CallId
 
@@ -140,6 +140,44 @@ class CallOffer:
     direction: Literal["inbound", "outbound"]
     from_number: str
     to_number: str
+    call_id: CallId = CallId("")
+    """Ours, of a call that we placed: somebody has answered it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """A call to be made. The carrier brings `call_id` back with everything it tells of it."""
+
+    call_id: CallId
+    from_number: str
+    to_number: str
+    ring_s: int
+
+
+@runtime_checkable
+class PlacingCarrier(Protocol):
+    """What a carrier has that can make calls too.
+
+    Its methods raise CarrierError; `placing_unknown` when nobody knows whether it was made.
+    """
+
+    name: str
+    can_place: bool
+    """Whether it is set up for it."""
+
+    async def place(self, placement: Placement) -> str:
+        """Make a call; returns the carrier's id of it."""
+        ...
+
+    async def end(self, carrier_sid: str) -> None:
+        """End a call that is not on our line: it rings, or is joined with somebody else."""
+        ...
+
+    async def warm(self) -> None:
+        """Load what the first call would wait for."""
+        ...
+
+    async def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +254,11 @@ class Switchboard(Protocol):
         """The media phase is over, or a `Dial` is: what comes next."""
         ...
 
-    async def reported(self, carrier_sid: str, status: str, sequence: int) -> None:
-        """The carrier's status of a call; late and repeated ones are ignored with a record."""
+    async def reported(
+        self, carrier_sid: str, status: str, sequence: int, call_id: CallId = CallId("")
+    ) -> None:
+        """The carrier's status of a call; late and repeated ones are ignored with a record.
+
+        `call_id`: ours, of a call that we placed; it may come before the carrier's answer to us.
+        """
         ...

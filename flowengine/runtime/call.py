@@ -181,7 +181,8 @@ class Call:
         """Ask something of the call: "" when it does it, else why not."""
         if self._is_decided:
             return "call_is_over"
-        answer = self._commands[command.command] = self._loop.create_future()
+        answer: asyncio.Future[str] = self._loop.create_future()
+        self._commands[command.command] = answer
         self._queue.put(command)
         refused: str = await answer
         return refused
@@ -198,8 +199,9 @@ class Call:
         try:
             yield mix
         finally:
-            for takers in (self._listeners, self._heard_by, self._sent_to):
-                takers.remove(mix)
+            self._listeners.remove(mix)
+            self._heard_by.remove(mix)
+            self._sent_to.remove(mix)
 
     @property
     def listeners(self) -> int:

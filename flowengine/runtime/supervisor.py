@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, cast
 
@@ -18,7 +18,14 @@ import structlog
 
 from flowengine.clock import Clock, RealClock
 from flowengine.errors import CallError, FlowengineError, StoreError
-from flowengine.events import Input, Json, LineOpened, MoveRefused, TransferEnded
+from flowengine.events import (
+    CalleeAnswered,
+    Input,
+    Json,
+    LineOpened,
+    MoveRefused,
+    TransferEnded,
+)
 from flowengine.flow.program import Program
 from flowengine.ids import DEFAULT_PROJECT, CallId, new_call_id
 from flowengine.ports import (
@@ -38,6 +45,7 @@ from flowengine.runtime.actor import Actor, CallSetup
 from flowengine.runtime.call import Call, CallOver, CallPlan, Watch
 from flowengine.runtime.caller import facts_of
 from flowengine.runtime.context import ServerDefaults
+from flowengine.runtime.inputs import opened_inputs
 from flowengine.runtime.journal import Journal, Kept, last_checkpoint
 from flowengine.runtime.lifecycle import FINAL, Lifecycle, Status, Trigger
 from flowengine.runtime.reach import Reach
@@ -130,6 +138,8 @@ class Supervisor:
     # --- what the carriers ask ---
 
     async def offered(self, offer: CallOffer) -> NextStep:
+        if offer.call_id:
+            return await self._answered(offer)
         store = self._house.store
         row = await store.call_by_sid(offer.carrier, offer.carrier_sid)
         if row is not None:
@@ -153,7 +163,7 @@ class Supervisor:
             if error.code != "call_exists" or known is None:
                 raise
             return await self._ticket(known.id)
-        self._house.tell(row, "call.status", {"status": row.status})
+        self.tell_status(row)
         return await self._ticket(row.id)
 
     async def stream_opened(self, ticket: StreamTicket, line: Line) -> None:
@@ -218,18 +228,87 @@ class Supervisor:
             return dial_of(step, row)
         return await self._come_back(row, step)
 
-    async def reported(self, carrier_sid: str, status: str, sequence: int) -> None:
-        row = await self._row_of(carrier_sid)
+    async def reported(
+        self, carrier_sid: str, status: str, sequence: int, call_id: CallId = CallId("")
+    ) -> None:
+        placed = await self._placed_row(call_id, carrier_sid) if call_id else None
+        row = placed or await self._row_of(carrier_sid)
         lifecycle = self._lifecycle(row)
         before = lifecycle.status
         refused = lifecycle.reported(status, sequence)
         if refused is not None:
             self._note(row.id, refused)
         elif lifecycle.status != before:
-            left = lifecycle.status == "completed" and await self._has_no_end(row.id)
-            await self._store_status(row, lifecycle.status, "hung_up" if left else "")
+            disposition = ""
+            if lifecycle.is_over and await self._has_no_end(row.id):
+                disposition = _DISPOSITIONS.get((row.direction, lifecycle.status), "")
+            await self._store_status(row, lifecycle.status, disposition)
         if lifecycle.is_over and row.id not in self._calls:
             self._forget(row.id)
+            self._admitted.pop(row.id, None)
+
+    # --- calls that we make ---
+
+    def place_for(
+        self, begin: Begin, carrier: str, from_number: str, to_number: str, ring_s: int
+    ) -> CallRow:
+        """Keep a place for a call that is about to be made; its row, not stored yet.
+
+        Raises CallError(`no_room`).
+        """
+        reasons = self.not_ready()
+        if reasons:
+            raise CallError(
+                "no_room",
+                f"No call can be made now: {', '.join(reasons)}.",
+                fix="Ask again in a moment, or another server.",
+                retryable=True,
+            )
+        offer = CallOffer(carrier, "", "outbound", from_number, to_number)
+        row = replace(self._new_row(offer, new_call_id(), begin), status="queued")
+        self._admit(row, ring_s + STREAM_TOKEN_LIFE.total_seconds())
+        return row
+
+    def made(self, row: CallRow) -> None:
+        """The carrier makes the call, under the id that the row has now."""
+        if row.id in self._admitted:
+            self._rows[row.id] = row
+
+    def forget(self, call_id: CallId) -> None:
+        """A place that was kept is free again: the call could not even be stored."""
+        self._admitted.pop(call_id, None)
+        self._forget(call_id)
+
+    def tell_status(self, row: CallRow) -> None:
+        """Tell the world that the call is there."""
+        self._house.tell(row, "call.status", {"status": row.status})
+
+    async def give_up(self, row: CallRow, trigger: Trigger, disposition: str) -> None:
+        """A call comes to nothing, or ends where we are not on the line."""
+        self._admitted.pop(row.id, None)
+        lifecycle = self._lifecycle(row)
+        refused = lifecycle.move(trigger)
+        if refused is None:
+            await self._store_status(row, lifecycle.status, disposition)
+        self._forget(row.id)
+
+    async def _answered(self, offer: CallOffer) -> NextStep:
+        """Somebody whom we called has answered."""
+        row = await self._placed_row(offer.call_id, offer.carrier_sid)
+        if row is None or row.carrier != offer.carrier or row.status in FINAL:
+            # Of a call that was given up, or that was never ours.
+            log.warning("answer_not_taken", call=offer.call_id)
+            return HangUp()
+        return await self._ticket(row.id)
+
+    async def _placed_row(self, call_id: CallId, carrier_sid: str) -> CallRow | None:
+        """A call that we made, under the carrier's id of it; None when it has another."""
+        row = await self._house.store.call(call_id)
+        if row is None or not await self._house.store.set_sid(call_id, carrier_sid):
+            return None
+        row = replace(row, carrier_sid=carrier_sid)
+        self.made(row)
+        return row
 
     # --- the process ---
 
@@ -302,11 +381,12 @@ class Supervisor:
             metadata=begin.metadata,
         )
 
-    def _admit(self, row: CallRow) -> None:
+    def _admit(self, row: CallRow, for_s: float = STREAM_TOKEN_LIFE.total_seconds()) -> None:
         now_s = asyncio.get_running_loop().time()
-        self._admitted[row.id] = now_s + STREAM_TOKEN_LIFE.total_seconds()
+        self._admitted[row.id] = now_s + for_s
         self._rows = {key: kept for key, kept in self._rows.items() if key in self._admitted}
-        self._rows[row.id] = row
+        if row.carrier_sid:
+            self._rows[row.id] = row
 
     async def _ticket(self, call_id: CallId) -> Reconnect:
         nonce = new_nonce()
@@ -340,6 +420,9 @@ class Supervisor:
                 begin.append(transfer)
                 await self._move(row, "come_back")
             await house.store.set_pending(row.id, epoch, None)
+        if row.direction == "outbound":
+            # The carrier opens a stream only to somebody who has answered; who, it does not say.
+            begin.append(CalleeAnswered("unknown"))
         name = row.id if epoch == 1 else f"{row.id}.{epoch}"
 
         async def leave(step: Mapping[str, Json]) -> None:
@@ -366,7 +449,8 @@ class Supervisor:
         return Call(plan, line)
 
     def _actor(self, row: CallRow, program: Program, kept: Kept | None) -> Actor:
-        setup = CallSetup(row.id, facts_of(row), self._house.server, row.carrier, row.variables)
+        inputs = opened_inputs(program, row.variables, self._cipher)
+        setup = CallSetup(row.id, facts_of(row), self._house.server, row.carrier, inputs)
         if kept is None:
             return Actor(setup, program)
         return Actor.restore(setup, program, kept.picture, kept.sensitive)
@@ -397,10 +481,10 @@ class Supervisor:
                 journal = Journal(
                     self._house.store, row.id, row.epoch, seq=kept.seq, cipher=self._cipher
                 )
-                for event in begin:
+                for event, effects in ended.steps:
                     journal.input(event, now_ms, is_sensitive=False)
-                for effect in ended.effects:
-                    journal.effect(effect, now_ms)
+                    for effect in effects:
+                        journal.effect(effect, now_ms)
                 journal.flush()
                 await self._keep_pending(row, {"do": "hang_up"})
                 await self._ended(row, CallOver(ended=ended.fact))
@@ -466,6 +550,16 @@ class Supervisor:
         self._lifecycles.pop(call_id, None)
         self._rows.pop(call_id, None)
 
+
+_DISPOSITIONS: Mapping[tuple[str, str], str] = {
+    ("inbound", "completed"): "hung_up",
+    ("outbound", "completed"): "hung_up",
+    ("outbound", "busy"): "busy",
+    ("outbound", "no_answer"): "no_answer",
+    ("outbound", "failed"): "failed",
+    ("outbound", "canceled"): "canceled",
+}
+"""What came of a call of whose end only the carrier tells, by direction and status."""
 
 _Outcome = Literal["done", "busy", "no_answer", "declined", "failed"]
 

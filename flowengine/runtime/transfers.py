@@ -62,19 +62,19 @@ class Ended:
     """A call that ended without another stream."""
 
     fact: CallEnded
-    effects: tuple[Effect, ...]
+    steps: tuple[tuple[Input, tuple[Effect, ...]], ...]
+    """Its last inputs, each with what followed from it."""
 
 
 def ends_without_media(actor: Actor, begin: Sequence[Input], now_ms: int) -> Ended | None:
     """Whether the call has nothing more to say: tried on an actor that is thrown away."""
-    effects: list[Effect] = []
-    for event in begin:
-        effects += actor.receive(event, now_ms)
+    steps = tuple((event, tuple(actor.receive(event, now_ms))) for event in begin)
+    effects = [effect for _, found in steps for effect in found]
     if not actor.is_over or not all(
         isinstance(effect, (Report, SaveCheckpoint, LeaveLine)) for effect in effects
     ):
         return None
     for effect in effects:
         if isinstance(effect, Report) and isinstance(effect.fact, CallEnded):
-            return Ended(effect.fact, tuple(effects))
+            return Ended(effect.fact, steps)
     return None

@@ -33,12 +33,12 @@ from flowengine.testing.phone_audio import (
     is_audible,
 )
 from flowengine.testing.phone_measures import CallReport, Measures
-from flowengine.testing.phone_route import DialPlan, Route, Webhooks
+from flowengine.testing.phone_route import DialPlan, PlacedCall, Route, Webhooks
 from flowengine.testing.phone_stream import PhoneStream, StreamHooks
 from flowengine.testing.phone_ticker import Ticker
 from flowengine.testing.phone_twiml import Verb
 
-__all__ = ["Clear", "DialPlan", "Mark", "Phone", "PhoneCall", "PhoneError"]
+__all__ = ["Clear", "DialPlan", "Mark", "Phone", "PhoneCall", "PhoneError", "PlacedCall"]
 
 HANG_UP_LIMIT_S = 20.0
 """How long a call may take to end after the caller has hung up."""
@@ -113,6 +113,30 @@ class Phone:
             finally:
                 await call.hang_up()
 
+    @asynccontextmanager
+    async def answers(
+        self, placed: PlacedCall, *, dials: Sequence[DialPlan] = ()
+    ) -> AsyncIterator[PhoneCall]:
+        """Take a call that the engine had made, and hang up at the end of the block."""
+        numbers = (placed.from_number, placed.to_number)
+        async with self._webhooks as webhooks:
+            call = PhoneCall(webhooks, self._ticker, numbers, dials, self._background, placed)
+            await call.ring()
+            ended = asyncio.create_task(call.hang_up_when(placed.hung_up))
+            try:
+                yield call
+            finally:
+                ended.cancel()
+                await call.hang_up()
+
+    async def misses(self, placed: PlacedCall, status: str = "no-answer") -> None:
+        """Let a call that the engine had made ring in vain; `status` as Twilio reports it."""
+        numbers = (placed.from_number, placed.to_number)
+        async with self._webhooks as webhooks:
+            await PhoneCall(webhooks, self._ticker, numbers, (), self._background, placed).miss(
+                status
+            )
+
 
 class PhoneCall:
     """One call, as the caller's script sees it. `spoken` and `played` run side by side."""
@@ -124,6 +148,7 @@ class PhoneCall:
         numbers: tuple[str, str],
         dials: Sequence[DialPlan],
         background: Sequence[bytes],
+        placed: PlacedCall | None = None,
     ) -> None:
         self.ended = asyncio.Event()
         self.spoken = bytearray()
@@ -136,7 +161,7 @@ class PhoneCall:
         """The loop's time at the first frame of `spoken` and `played`, in ms."""
         self.measures = Measures()
         hooks = StreamHooks(self._cleared, self._marked, self.measures.faults.append)
-        self._route = Route(webhooks, numbers, dials, hooks, self._stream_changed)
+        self._route = Route(webhooks, numbers, dials, hooks, self._stream_changed, placed)
         self._ticker = ticker
         self._background = cycle(background)
         self._mouth: deque[_Utterance] = deque()
@@ -222,6 +247,15 @@ class PhoneCall:
         except TimeoutError as error:
             self._following.cancel()
             raise PhoneError("no_end", f"The call did not end in {HANG_UP_LIMIT_S} s.") from error
+
+    async def hang_up_when(self, ended: asyncio.Event) -> None:
+        """Let the carrier end the call once it was told to."""
+        await ended.wait()
+        self._route.hang_up()
+
+    async def miss(self, status: str) -> None:
+        """Do not answer."""
+        await self._route.miss(status)
 
     async def over(self, limit_s: float = 30.0) -> None:
         """Wait until the engine has ended the call."""

@@ -13,7 +13,7 @@ import hmac
 import secrets
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 from urllib.parse import urlencode, urljoin
 
@@ -46,6 +46,32 @@ class DialPlan:
     """What Twilio reports: `completed busy no-answer failed canceled`."""
     ring_s: float = 0.0
     talk_s: float = 0.0
+
+
+@dataclass(slots=True, eq=False)
+class PlacedCall:
+    """A call that the engine had made, with what it was made with."""
+
+    sid: str
+    from_number: str
+    to_number: str
+    voice_url: str
+    status_url: str
+    events: tuple[str, ...] = ("completed",)
+    """Of which the status address is told: `initiated ringing answered completed`."""
+    ring_s: int = 60
+    status: str = "queued"
+    sequence: int = 0
+    hung_up: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the engine ended it by Twilio's REST."""
+
+
+_EVENT_OF = {
+    "initiated": "initiated",
+    "ringing": "ringing",
+    "in-progress": "answered",
+}
+"""The event that a status is told by; all others are `completed`."""
 
 
 class Webhooks:
@@ -101,8 +127,11 @@ class Route:
         dials: Sequence[DialPlan],
         hooks: StreamHooks,
         changed: Callable[[], None],
+        placed: PlacedCall | None = None,
     ) -> None:
-        self.call_sid = "CA" + secrets.token_hex(16)
+        """`placed`: the call that is answered; None for one that rings the engine."""
+        self.call_sid = "CA" + secrets.token_hex(16) if placed is None else placed.sid
+        self._placed = placed
         self.verbs: list[Verb] = []
         self.stream: PhoneStream | None = None
         self._webhooks = webhooks
@@ -111,7 +140,7 @@ class Route:
             ("ApiVersion", "2010-04-01"),
             ("CallSid", self.call_sid),
             ("CallerName", ""),
-            ("Direction", "inbound"),
+            ("Direction", "inbound" if placed is None else "outbound-api"),
             ("From", numbers[0]),
             ("To", numbers[1]),
         ]
@@ -123,7 +152,19 @@ class Route:
 
     async def ring(self) -> list[Verb] | None:
         """Post the voice webhook; None when it is not answered with TwiML."""
-        return await self._fetch(self._voice_url, "ringing")
+        if self._placed is None:
+            return await self._fetch(self._voice_url, "ringing")
+        for status in ("initiated", "ringing"):
+            await self._report(status)
+        self._placed.status = "in-progress"
+        verbs = await self._fetch(self._voice_url, "in-progress")
+        await self._report("in-progress")
+        return verbs
+
+    async def miss(self, status: str) -> None:
+        """Nobody takes the call that was placed: `busy`, `no-answer`, `failed`, `canceled`."""
+        for told in ("initiated", "ringing", status):
+            await self._report(told)
 
     def hang_up(self) -> None:
         """The caller puts the receiver down."""
@@ -133,6 +174,8 @@ class Route:
 
     @property
     def _voice_url(self) -> str:
+        if self._placed is not None:
+            return self._placed.voice_url
         return f"{self._webhooks.base_url}/twilio/voice"
 
     async def follow(self, verbs: list[Verb] | None) -> None:
@@ -223,16 +266,27 @@ class Route:
             return None
 
     async def _report_end(self) -> None:
-        """Post the status callback that the number is set up with."""
+        """Post the status callback that the number, or the call, is set up with."""
         lasted_s = asyncio.get_running_loop().time() - self._began_s
+        await self._report("completed", [("CallDuration", str(round(lasted_s)))])
+
+    async def _report(self, status: str, more: Sequence[tuple[str, str]] = ()) -> None:
+        placed, sequence = self._placed, 0
+        url = f"{self._webhooks.base_url}/twilio/status"
+        if placed is not None:
+            placed.status = status
+            sequence, placed.sequence = placed.sequence, placed.sequence + 1
+            url = placed.status_url
+            if _EVENT_OF.get(status, "completed") not in placed.events:
+                return
         form = [
             *self._form,
-            ("CallStatus", "completed"),
-            ("CallDuration", str(round(lasted_s))),
-            ("SequenceNumber", "0"),
+            ("CallStatus", status),
+            *more,
+            ("SequenceNumber", str(sequence)),
         ]
         try:
-            code, _ = await self._webhooks.post(f"{self._webhooks.base_url}/twilio/status", form)
+            code, _ = await self._webhooks.post(url, form)
         except CarrierError as error:
             self._hooks.fault(error.what)
         else:

@@ -101,23 +101,6 @@ async def test_a_call_is_found_read_heard_and_deleted(kind: str, tmp_path: Path)
             assert list((tmp_path / "data" / "recordings").iterdir()) == []
 
 
-async def test_a_call_is_ended_by_the_api(tmp_path: Path) -> None:
-    with prepared_database("sqlite") as url:
-        async with rung(url, tmp_path) as (run, ours, theirs):
-            async with run.phone.call(CALLER, CALLED) as call:
-                await call.hears_speech()
-                (row,) = await run.engine.store.calls(1)
-                path = f"/calls/{row.id}/end"
-                assert code_of(await theirs("POST", path)) == (404, "no_such_call")
-                ended = await ours("POST", path)
-                assert (ended.status_code, ended.json()["id"]) == (202, row.id)
-                await call.over()
-            await run.settled()
-            assert code_of(await ours("POST", path)) == (409, "call_is_over")
-            (audit,) = (await ours("GET", "/audit")).json()["items"]
-            assert (audit["action"], audit["resource"]) == ("call.ended", f"call/{row.id}")
-
-
 async def read_events(response: httpx2.Response, until: str) -> list[dict[str, Any]]:
     """Events of a stream up to one of a type."""
     found = []

@@ -87,7 +87,9 @@ class Exchange:
             raise step
         return step
 
-    async def reported(self, carrier_sid: str, status: str, sequence: int) -> None:
+    async def reported(
+        self, carrier_sid: str, status: str, sequence: int, call_id: CallId = CallId("")
+    ) -> None:
         if carrier_sid not in self._known:
             raise CallError("unknown_call", "No call has this id.")
         self.reports.append((carrier_sid, status, sequence))

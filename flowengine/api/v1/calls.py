@@ -11,7 +11,7 @@ from fastapi import Header, Path, Query
 from fastapi.responses import StreamingResponse
 from pydantic import AwareDatetime, Field
 
-from flowengine.api.access import Admin, CallMaker, Reader
+from flowengine.api.access import Admin, Reader
 from flowengine.api.pages import Page, Pages
 from flowengine.api.problems import Refused, not_found, refusals
 from flowengine.api.routes import Body, group
@@ -21,7 +21,6 @@ from flowengine.api.texts import PlainText
 from flowengine.assurance.cost import call_cost
 from flowengine.assurance.why import Timed, facts_of
 from flowengine.events import CallEnded, Json, NodeEntered
-from flowengine.ids import CallId
 from flowengine.ports import JournalRecord
 from flowengine.runtime.lifecycle import FINAL, Status
 from flowengine.runtime.redaction import redacted_turns
@@ -233,29 +232,6 @@ async def get_recording(
     if part > len(parts):
         raise not_found("recording", f"{call_id}/{part}")
     return await sound(service.engine.recordings, parts[part - 1].place, range_)
-
-
-@router.post("/calls/{call_id}/end", status_code=202, responses=refusals(404, 409))
-async def end_call(service: TheService, by: CallMaker, call_id: CallPath) -> CallListed:
-    """End a call in order: what is being said is cut, and the line is hung up.
-
-    Only the worker that holds the call can do so.
-    """
-    async with service.database.writing(by.project_id) as session:
-        row = await _found(session, by.project_id, call_id)
-        if row.status in FINAL:
-            raise Refused(409, "call_is_over", "The call is over.")
-        call = service.engine.supervisor.running_call(CallId(call_id))
-        if call is None:
-            raise Refused(
-                409,
-                "call_elsewhere",
-                "The call is not on a line of this worker.",
-                fix="Ask the worker that holds it; a call whose worker died ends by itself.",
-            )
-        call.request_end("stopped")
-        note(session, by, service.now(), "call.ended", f"call/{call_id}")
-    return CallListed(**_listed(row))
 
 
 @router.delete("/calls/{call_id}", status_code=204, responses=refusals(404, 409))
