@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
 import tempfile
 import time
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
+from statistics import median
 from typing import Any
 from urllib.parse import quote
 
@@ -216,6 +218,8 @@ async def measure(url: str, folder: Path, count: int) -> int:
     database = Database(url)
     megabytes = fill(database, count)
     await database.close()
+    # A server does not store 10,000 calls at once: the disk is done with them before it is asked.
+    os.sync()
     filled_s = time.perf_counter() - start_s
     async with an_api(url, folder, FLOWENGINE_API_RATE="1000000/minute") as api:
         for _ in range(_WARM):
@@ -227,9 +231,11 @@ async def measure(url: str, folder: Path, count: int) -> int:
             Figure("storing them", filled_s, "s"),
         ]
         missed = show("Stored", figures)
-        pages = [
-            Figure(f"{one.name}, p95", p95(await walk(api, one)), "ms", LIMIT_MS) for one in LISTS
-        ]
+        pages = []
+        for one in LISTS:
+            times = await walk(api, one)
+            name = f"{one.name}: p50 {median(times):.0f}, p95"
+            pages.append(Figure(name, p95(times), "ms", LIMIT_MS))
         missed += show("Pages of /v1/calls", pages)
         ids = [f"call_{number:020x}" for number in range(count // 2, count, max(1, count // 80))]
         seen = []
