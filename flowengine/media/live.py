@@ -66,6 +66,7 @@ class LiveMix:
             at = self._at() * ULAW_BYTES_PER_MS
             self._caller.cut(at)
             self._bot.cut(at)
+            self._caller_ms = None
         self._is_silent = on
 
     # --- the listener's side ---

@@ -288,3 +288,21 @@ def test_text_that_a_database_does_not_hold_harms_only_itself(run: Run) -> None:
         assert (await store.journal(ONE))[0].body == {"text": "a\0b"}
 
     run(play)
+
+
+def test_the_carriers_id_of_a_call_is_set_once(run: Run) -> None:
+    async def play(store: CallStore) -> None:
+        await store.add_call(a_call("call_1", sid=""))
+        await store.add_call(a_call("call_2", sid="CA_taken"))
+        assert await store.call_by_sid("twilio", "") is None
+        assert not await store.set_sid(ONE, "CA_taken"), "it is another call's"
+        assert await store.set_sid(ONE, "CA_own")
+        assert await store.set_sid(ONE, "CA_own")
+        assert not await store.set_sid(ONE, "CA_else")
+        found = await store.call_by_sid("twilio", "CA_own")
+        assert found is not None and found.id == ONE
+        with pytest.raises(StoreError) as caught:
+            await store.set_sid(CallId("call_9"), "CA_9")
+        assert caught.value.code == "no_such_call"
+
+    run(play)
