@@ -64,6 +64,7 @@ _SID = re.compile(r"[A-Za-z0-9_-]{2,64}")
 _OUR_ID = re.compile(r"call_[A-Za-z0-9_]{1,60}")
 _CALL = "call"
 """The query's name of it."""
+_SIP_HEADER = "SipHeader_"
 _LONGEST_ADDRESS = 256
 _CALL_STATUSES = frozenset(
     ("queued", "initiated", "ringing", "in-progress", "answered")
@@ -112,6 +113,14 @@ class _Form:
         if len(value) > _LONGEST_ADDRESS:
             raise _Malformed(f"{name} is too long")
         return value
+
+    def sip_headers(self) -> dict[str, str]:
+        """A SIP caller's own headers (`X-…`), as Twilio hands them on."""
+        return {
+            name.removeprefix(_SIP_HEADER).lower(): values[0]
+            for name, values in self._values.items()
+            if name.startswith(_SIP_HEADER) and len(values[0]) <= _LONGEST_ADDRESS
+        }
 
     def number(self, name: str) -> int:
         value = self.get(name)
@@ -354,6 +363,7 @@ def _offer(sid: str, form: _Form, call_id: CallId) -> CallOffer:
         from_number=form.address("From"),
         to_number=form.address("To"),
         call_id=call_id,
+        headers=form.sip_headers(),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
 from flowengine.ids import CallId
@@ -142,6 +142,8 @@ class CallOffer:
     to_number: str
     call_id: CallId = CallId("")
     """Ours, of a call that we placed: somebody has answered it."""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Of a call that came by SIP; names in lower case."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,6 +83,7 @@ class Dispatch:
                 called=offer.to_number,
                 now=self._clock.wall(),
                 call_id=call_id,
+                headers=offer.headers,
                 load=self._load(offer.to_number),
             )
             decision = await route(router, facts, self._runner)

@@ -87,6 +87,10 @@ async def test_why_a_call_goes_where_it_does(api: Api) -> None:
         ({"routes": "1", "last": {"flow": "front-desk", "tag": "test"}}, "not_published"),
         ({"routes": "1", "last": {"flow": "front-desk", "version": 9}}, "not_published"),
         (
+            {"routes": "1", "last": {"flow": "front-desk", "variables": {"x": 1}}},
+            "unknown_input",
+        ),
+        (
             {
                 "routes": "1",
                 "rules": [{**TABLE["rules"][0], "when": {"calendar": {"open": "x"}}}],

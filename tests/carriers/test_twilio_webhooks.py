@@ -187,6 +187,19 @@ async def test_statuses_are_handed_on_and_strangers_do_no_harm() -> None:
     assert (await post(Exchange(), "status", form)).status == 204
 
 
+async def test_a_sip_callers_headers_come_with_the_offer() -> None:
+    exchange = Exchange()
+    form = [
+        ("CallSid", SID),
+        ("From", "sip:desk@acme.example"),
+        ("To", CALLED),
+        ("SipHeader_X-Partner", "acme"),
+        ("SipHeader_X-Long", "9" * 300),
+    ]
+    await post(exchange, "voice", form)
+    assert exchange.offers[0].headers == {"x-partner": "acme"}
+
+
 async def test_recording_callbacks_are_taken() -> None:
     form = [("CallSid", SID), ("RecordingSid", "RE1"), ("RecordingStatus", "completed")]
     assert (await post(Exchange(), "recording", form)).status == 204

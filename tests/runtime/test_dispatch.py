@@ -149,6 +149,18 @@ async def test_the_newest_version_a_number_or_a_tag(stored: Stored) -> None:
     assert await stored.begun() == ("front-desk", 1)
 
 
+async def test_a_sip_callers_header_decides(stored: Stored) -> None:
+    rule = {
+        "name": "partner",
+        "when": {"header": {"X-Partner": "acme"}},
+        "to": {"refuse": "busy"},
+    }
+    await stored.route({"rules": [rule], "last": {"flow": "front-desk"}})
+    offer = CallOffer("twilio", "CA1", "inbound", "", NUMBER, headers={"x-partner": "acme"})
+    assert await stored.engine.dispatch.choose(offer, CALL) == Refuse("busy")
+    assert await stored.begun() == ("front-desk", 2)
+
+
 async def test_a_changed_table_holds_for_the_next_call(stored: Stored) -> None:
     rule = {
         "name": "germans",

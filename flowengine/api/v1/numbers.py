@@ -22,6 +22,8 @@ from flowengine.errors import RouteError
 from flowengine.events import Json
 from flowengine.flow.findings import Finding
 from flowengine.flow.paths import root
+from flowengine.flow.scope import CallFacts
+from flowengine.runtime.inputs import wrong_inputs
 from flowengine.runtime.route_explaining import explain
 from flowengine.runtime.route_facts import Load, RouteFacts
 from flowengine.runtime.route_reading import parse_table_document
@@ -252,13 +254,13 @@ async def _table(
     parsed = parse_table_document(document)
     findings = parsed.findings
     if parsed.table is not None:
-        findings = (*findings, *await _unpublished(service, project_id, parsed.table))
+        findings = (*findings, *await _untakeable(service, project_id, parsed.table))
     if parsed.table is None or any(one.severity == "error" for one in findings):
         raise refused("bad_routes", "The routing table has errors.", findings)
     return findings
 
 
-async def _unpublished(service: TheService, project_id: str, table: RouteTable) -> list[Finding]:
+async def _untakeable(service: TheService, project_id: str, table: RouteTable) -> list[Finding]:
     found = []
     for target in flow_targets(table):
         version = await service.engine.published.find(
@@ -273,6 +275,20 @@ async def _unpublished(service: TheService, project_id: str, table: RouteTable) 
                     root,
                     f"The flow {target.flow!r} has no published version{which}.",
                     "Publish it, or name a version or tag that there is.",
+                )
+            )
+            continue
+        ready = await service.engine.published.get(project_id, target.flow, number=version.number)
+        # What a call sets them to is held against the flow's own grammar, so it is tried here.
+        facts = CallFacts("", "inbound", "", "")
+        for wrong in wrong_inputs(ready.program, target.variables, facts, service.now()):
+            found.append(
+                Finding(
+                    wrong.code,
+                    "error",
+                    root,
+                    f"The flow {target.flow!r} does not take {wrong.name!r}: {wrong.message}",
+                    "Correct the target's `variables`.",
                 )
             )
     return list(dict.fromkeys(found))
