@@ -20,6 +20,7 @@ from sqlalchemy.exc import IntegrityError
 from starlette.responses import Response
 
 from flowengine.api.access import holder
+from flowengine.api.gate import LONG_BODIES
 from flowengine.api.problems import Refused
 from flowengine.api.service import Service
 from flowengine.store.keys import Holder
@@ -39,7 +40,9 @@ class ActingRoute(APIRoute):
 
         async def once(request: Request) -> Response:
             key = request.headers.get("idempotency-key")
-            if key is None or request.method != "POST":
+            # A list that is streamed is never whole in memory; sent again, it adds nothing twice.
+            is_streamed = request.url.path.endswith(LONG_BODIES)
+            if key is None or request.method != "POST" or is_streamed:
                 return await run(request)
             if not 0 < len(key) <= LONGEST_KEY or not key.isprintable():
                 raise Refused(
